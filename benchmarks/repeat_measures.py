@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.planted import Event
 
-_SLACK_S = 0.15  # that the middle of a found event may lie outside of the planted one
+SLACK_S = 0.15  # that the middle of a found event may lie outside of the planted one
 
 
 class Found(NamedTuple):
@@ -77,7 +77,7 @@ def _place(time: float, events: Sequence[Event]) -> int | None:
     near = [
         (abs(time - (event.start + event.end) / 2), place)
         for place, event in enumerate(events)
-        if event.start - _SLACK_S <= time <= event.end + _SLACK_S
+        if event.start - SLACK_S <= time <= event.end + SLACK_S
     ]
     return min(near)[1] if near else None
 

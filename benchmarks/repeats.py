@@ -1,16 +1,19 @@
 """Sounds that come back, found by `ulmo.sequence` and by what is there without it.
 
     python -m benchmarks.repeats AUDIO_ROOT WORK [--noise sea,forest,rain] [--snr 10] [--minutes 12]
+        [--seeds 1127,3]
 
-AUDIO_ROOT has the corpora fsdd, srkw_calls, klettres, and those of the noise. Recordings, tokens
-and latents are kept in WORK. Peers: windows of MFCC and deltas, compared by cosine in one product
-of matrices, and stumpy, if it is installed, on the energy of each column.
+AUDIO_ROOT has the corpora fsdd, srkw_calls, klettres, and those of the noise. Tokens and latents
+are kept in WORK. Constants were chosen on recordings of seed 3; those of seed 1127 are fresh.
+Peers: windows of MFCC and deltas, compared by cosine in one product of matrices, and stumpy, if it
+is installed, on the energy of each column.
 """
 
 import argparse
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.planted import NOISES, RATE, Event, plant, shaped_noise
-from benchmarks.repeat_measures import Found, as_row, judge
+from benchmarks.repeat_measures import SLACK_S, Found, as_row, judge
 from benchmarks.report import ROOT, machine, names_of, parser_of, publish, table
 from ulmo.pipelines.evaluate.encoders import AudioEncoder, latents_of
 from ulmo.sequence.repeats import Repeat, find_repeats
@@ -29,7 +32,7 @@ WINDOW_S = 0.48  # of the peers
 APART_S = 1.0  # between a window and its match, for all
 ONCE_S = 0.6  # windows so near to a better one are the same event
 LOOSE = 1000 / 3  # false alarms an hour of the list that is ranked
-RATES = (1, 10, 100)  # false alarms an hour that are asked for in noise
+RATES = (1, 10, 33, 100)  # false alarms an hour that are asked for in noise
 _LEVEL = 0.01  # RMS of noise without calls
 
 
@@ -44,9 +47,10 @@ class Material(NamedTuple):
     scores: NDArray[np.float32]  # (bands, CB, CB)
 
 
-def tokenize(samples: NDArray[np.float32], kept: Path) -> Material:
-    """The tokens of a recording, kept in a file."""
+def tokenize(samples: NDArray[np.float32], work: Path, name: str) -> Material:
+    """The tokens of a recording, kept in a file for this tokenizer."""
     tokenizer = load_tokenizer()
+    kept = work / f"{name}-{tokenizer.manifest.fingerprint[:8]}.npz"
     encoder = AudioEncoder.of(tokenizer)
     scores = encoder.substitution
     assert scores is not None
@@ -143,23 +147,38 @@ METHODS: dict[str, Callable[[Material], list[Found]]] = {
 }
 
 
-def planted_material(
-    root: Path, work: Path, noise: str, options: Any
-) -> tuple[Material, list[Event]]:
+def planted_material(noise: str, seed: int, options: Any) -> tuple[Material, list[Event]]:
     """A planted recording and its truth."""
-    planted = plant(root, noise, options.snr, minutes=options.minutes)
-    kept = work / f"planted-{noise}-{options.snr:g}-{options.minutes:g}.npz"
-    return tokenize(planted.samples, kept), planted.events
+    planted = plant(options.audio_root, noise, options.snr, minutes=options.minutes, seed=seed)
+    name = f"planted-{noise}-{options.snr:g}-{options.minutes:g}-{seed}"
+    return tokenize(planted.samples, options.work, name), planted.events
 
 
-def alarms(root: Path, work: Path, noise: str, minutes: float) -> list[str]:
+def default_rate(found: list[Found], events: list[Event]) -> str:
+    """Recall of events of classes, and precision, of what is found at the default rate."""
+    figures = judge(found, events)
+    known = [event for event in events if event.repeated]
+    true = sum(
+        any(event.start - SLACK_S <= one.middle <= event.end + SLACK_S for event in known)
+        for one in found
+    )
+    return f"{figures.recall:.3f}, {true / max(len(found), 1):.3f}"
+
+
+def alarms(noise: str, seed: int, options: Any) -> list[str]:
     """Events an hour that are found in noise without calls, for each rate that is asked."""
-    n = round(minutes * 60 * RATE)
-    samples = np.clip(_LEVEL * shaped_noise(root, noise, n, np.random.default_rng(77)), -1, 1)
-    material = tokenize(samples, work / f"noise-{noise}-{minutes:g}.npz")
+    minutes = options.minutes
+    rng = np.random.default_rng([seed, 77])
+    wave = shaped_noise(options.audio_root, noise, round(minutes * 60 * RATE), rng)
+    samples = np.clip(_LEVEL * wave, -1, 1)
+    material = tokenize(samples, options.work, f"noise-{noise}-{minutes:g}-{seed}")
     rows = repeats_of(material, latents=False, rate=max(RATES))
     counts = [sum(row.false_per_hour <= rate for row in rows) for rate in RATES]
     return [f"{count * 60 / minutes:.0f}" for count in counts]
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
 
 
 def main() -> None:
@@ -170,12 +189,13 @@ def main() -> None:
     parser.add_argument("--noise", type=names_of(NOISES), default=list(NOISES))
     parser.add_argument("--snr", type=float, default=10)
     parser.add_argument("--minutes", type=float, default=12)
+    parser.add_argument("--seeds", type=_numbers, default=[1127, 3])
     parser.add_argument("--print", action="store_true", help="Do not write the page.")
     options: argparse.Namespace = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for noise in options.noise:
-        material, events = planted_material(options.audio_root, options.work, noise, options)
+    rows, quiet = [], []
+    for noise, seed in product(options.noise, options.seeds):
+        material, events = planted_material(noise, seed, options)
         for name, method in METHODS.items():
             begun = time.process_time()
             try:
@@ -183,16 +203,16 @@ def main() -> None:
             except ImportError:
                 continue
             seconds = time.process_time() - begun
-            rows.append([noise, name, *as_row(figures), f"{seconds:.0f}"])
+            rows.append([f"{noise}, {seed}", name, *as_row(figures), f"{seconds:.0f}"])
             print(*rows[-1], flush=True)
-    header = ["noise", "method", "AP", "match", "V", "start", "end", "recall", "CPU s"]
+        strict = default_rate(ulmo_repeats(material, latents=True, rate=1), events)
+        quiet.append([f"{noise}, {seed}", strict, *alarms(noise, seed, options)])
+        print(*quiet[-1], flush=True)
+    header = ["noise, seed", "method", "AP", "match", "V", "start", "end", "recall", "CPU s"]
     found = table(header, rows, keys=2)
-    header = ["noise, no calls", *(f"{rate} asked" for rate in RATES)]
-    asked = [
-        [noise, *alarms(options.audio_root, options.work, noise, options.minutes)]
-        for noise in options.noise
-    ]
-    text = f"{machine('numpy', 'librosa')}\n\n{found}\n\n{table(header, asked)}"
+    asked = [f"{rate} asked" for rate in RATES]
+    header = ["noise, seed", "recall, precision at 1 an hour", *asked]
+    text = f"{machine('numpy', 'librosa')}\n\n{found}\n\n{table(header, quiet)}"
     if options.print:
         print(text)
     else:

@@ -46,6 +46,18 @@ for settings, constants in (
         print(error)
 """
 
+REPEATS = """
+import sys
+sys.modules["sklearn"] = None
+import ulmo
+from ulmo.config import UserError
+for sources in (sys.argv[1:], [ulmo.load_tokenizer().encode(sys.argv[1])]):
+    try:
+        ulmo.repeats(sources)
+    except UserError as error:
+        print(error)
+"""
+
 
 def run(missing, *arguments):
     command = [sys.executable, "-c", RUN, missing, *map(str, arguments)]
@@ -94,6 +106,23 @@ def test_a_picture_has_the_front_ends_that_are_installed(tmp_path):
     done = run("scipy pywt", "show", SPEECH, "--frontend", "dwt", "--out", tmp_path / "dwt.png")
     assert (done.returncode, "ulmo[wavelets]" in done.stderr) == (2, True)
     assert not (tmp_path / "dwt.png").exists()
+
+
+def test_repeats_say_what_to_install_before_they_do_anything(tmp_path):
+    done = run("sklearn", "repeats", SPEECH, "--out", tmp_path / "new" / "repeats.csv")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "ulmo: this needs sklearn, which is not installed: pip install 'ulmo[eval]'\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_repeats_in_python_say_what_to_install():
+    done = subprocess.run(
+        [sys.executable, "-c", REPEATS, SPEECH], capture_output=True, text=True, check=True
+    )
+    line = "this needs sklearn, which is not installed: pip install 'ulmo[eval]'"
+    assert done.stdout.splitlines() == [line, line]
 
 
 def test_any_command_says_what_to_install(capsys):

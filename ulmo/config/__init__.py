@@ -24,7 +24,7 @@ from ulmo.config.errors import (
     printable,
     whole_letters,
 )
-from ulmo.config.extras import EXTRAS, not_installed
+from ulmo.config.extras import EXTRAS, not_installed, require
 from ulmo.config.model import QUANTIZER_TRAITS, ModelSettings, QuantizerTraits
 from ulmo.config.network import NORM_EPSILON, SPHERE_EPSILON, Convolution
 from ulmo.config.objectives import (
@@ -90,6 +90,7 @@ __all__ = [
     "plain",
     "printable",
     "read_toml",
+    "require",
     "stage_names",
     "to_toml",
     "training_cost",

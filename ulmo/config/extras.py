@@ -1,5 +1,7 @@
 """Packages that only some commands need, and the extra of `ulmo` that installs each."""
 
+from importlib.util import find_spec
+
 from ulmo.config.errors import UserError
 
 EXTRAS = {  # by import name
@@ -18,3 +20,10 @@ def not_installed(package: str) -> UserError:
     return UserError(
         f"this needs {package}, which is not installed: pip install 'ulmo[{EXTRAS[package]}]'"
     )
+
+
+def require(*packages: str) -> None:
+    """UserError that says what to install, if one of the packages is not installed."""
+    for package in packages:
+        if find_spec(package) is None:
+            raise not_installed(package)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ulmo.arrays import Array
-from ulmo.config import ClockSettings, UserError
+from ulmo.config import ClockSettings, UserError, require
 from ulmo.config.arguments import instance_of, path_argument, whole_number_or_none
 from ulmo.formats.event_files import event_format_of, publish_events
 from ulmo.formats.events import REPEAT_COLUMNS, Events
@@ -93,7 +93,8 @@ def find(
 ) -> Repeats:
     """What recurs in recordings. A recording that cannot be read is refused, and the job goes on.
 
-    UserError for a tokenizer without substitution scores, before anything is read.
+    UserError for a tokenizer without substitution scores, and if scikit-learn is not installed,
+    before anything is read.
     """
     tokenizer, clock = sources.tokenizer, sources.wanted.clock
     scores = scores_of(tokenizer)
@@ -168,7 +169,11 @@ def _latents_of(channels: Sequence[Channel]) -> Array | None:
 
 
 def scores_of(tokenizer: Tokenizer) -> Array:
-    """The substitution scores of a tokenizer; UserError if its bundle has none."""
+    """The substitution scores of a tokenizer.
+
+    UserError if its bundle has none, or if scikit-learn, which makes the classes, is not installed.
+    """
+    require("sklearn")
     scores = tokenizer.bundle.scores()
     if scores is None:
         raise UserError(

@@ -9,11 +9,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ulmo.config import LIMITS, JobError, Limits, TrainSettings, UserError, not_installed, plain
+from ulmo.config import LIMITS, JobError, Limits, TrainSettings, UserError, plain, require
 from ulmo.dataset import has_sound, split_by_recording
 from ulmo.evaluation.tally import Metrics
 from ulmo.evaluation.verdict import Verdict
@@ -87,9 +86,7 @@ def train(
     Raises UserError for settings that cannot be met or packages that are missing, and after Ctrl-C
     KeyboardInterrupt, whose text says how to resume the run.
     """
-    for name in _PACKAGES:
-        if find_spec(name) is None:
-            raise not_installed(name)
+    require(*_PACKAGES)
     store = TileStore(tiles_dir)
     if not len(store):
         raise UserError(f"{tiles_dir} has no tiles to train on: every recording was refused")

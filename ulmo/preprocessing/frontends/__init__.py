@@ -3,7 +3,7 @@
 from functools import lru_cache
 from importlib.util import find_spec
 
-from ulmo.config import Cost, PrepSettings, UserError, not_installed
+from ulmo.config import Cost, PrepSettings, UserError, require
 from ulmo.preprocessing.frontends.base import FrontEnd, count_frames, stream_power
 from ulmo.preprocessing.frontends.cqt import Cqt
 from ulmo.preprocessing.frontends.cwt import Cwt
@@ -41,9 +41,7 @@ def build_frontend(settings: PrepSettings) -> FrontEnd:
     Raises UserError if the settings do not fit it, or if a package that it needs is not installed.
     """
     kind = _class_of(settings)
-    for package in kind.packages:
-        if find_spec(package) is None:
-            raise not_installed(package)
+    require(*kind.packages)
     frontend = kind(settings)
     frontend.frequencies = frontend.frequencies * settings.time_expansion
     return frontend
