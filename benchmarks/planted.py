@@ -151,8 +151,10 @@ def _labels(folder: Path) -> list[dict[str, str]]:
 def _read(path: Path) -> Array:
     """Samples (n,) at RATE, the mean of all channels."""
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    mean = samples.mean(axis=1)
-    return soxr.resample(mean, rate, RATE) if rate != RATE else mean  # type: ignore[no-any-return]
+    mean: Array = samples.mean(axis=1)
+    if rate != RATE:
+        mean = soxr.resample(mean, rate, RATE)
+    return mean
 
 
 def _trim(samples: Array, *, decibels: float = 25, pad: float = 0.02) -> Array:

@@ -45,7 +45,7 @@ REPEAT_COLUMNS = (
     Column("false_per_hour", "number", 6, "such rows that would come by chance in an hour"),
     Column("best_match_recording", "text"),
     Column("best_match_s", "number", words="start_s of its best match"),
-    Column("period_s", "number", words="of its class; of its train; empty: it cannot be told"),
+    Column("period_s", "number", words="of its class; of its train; empty: unknown"),
     Column("period_jitter", "number", words="standard deviation of the intervals, in seconds"),
     Column("period_n", "whole", words="intervals that the period explains"),
     UTC_TIME,

@@ -1,7 +1,9 @@
 """Progress of jobs, and of reading a recording."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 Progress = Callable[[int, int], None]  # bytes of input and milliseconds of sound since last call
 
@@ -39,6 +41,17 @@ class ReadingProgress:
             self._report(done, 1000 * self._frames // (recording.sample_rate * passes))
 
         recording.on_frames = on_frames
+
+    def read(self, once: Callable[[], T], is_changed: Callable[[T], bool]) -> T:
+        """What `once` reads; read once more if the file changed meanwhile."""
+        try:
+            found = once()
+            if is_changed(found):
+                self.undo()
+                found = once()
+            return found
+        finally:
+            self.end()
 
     def end(self) -> None:
         """Report the whole file as read, wherever reading ended."""

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -178,14 +178,10 @@ def listen(tokenizer: Tokenizer | TokenizerRef, wanted: Wanted, job: Job) -> Lis
     if isinstance(tokenizer, TokenizerRef):
         tokenizer = _opened(tokenizer)
     progress = ReadingProgress(input_file(job.found.source).size)
-    try:
-        listened = _listen_once(tokenizer, wanted, job, progress)
-        if listened.facts.get("reason") == "changed" and job.given is None:
-            progress.undo()
-            listened = _listen_once(tokenizer, wanted, job, progress)
-        return listened
-    finally:
-        progress.end()
+    return progress.read(
+        partial(_listen_once, tokenizer, wanted, job, progress),
+        lambda found: found.facts.get("reason") == "changed" and job.given is None,
+    )
 
 
 def _listen_once(

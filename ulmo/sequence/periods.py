@@ -29,7 +29,7 @@ class Period(NamedTuple):
 
 
 def find_period(times: Sequence[Times], *, resolution_s: float) -> Period | None:
-    """The period of events at some times (n,), rising, of each recording; None: it cannot be told.
+    """The period of events at some times (n,), rising, of each recording; None: unknown.
 
     resolution_s: how exact the times are.
 

@@ -1,8 +1,6 @@
 """Tokens of what cannot be read now stay, whatever its name is, and wherever a job was killed."""
 
 import os
-import tracemalloc
-from types import SimpleNamespace
 
 import pytest
 
@@ -20,7 +18,6 @@ from tests.pipelines.tokenizing import (
 )
 from ulmo.config import UserError
 from ulmo.formats.read import read_corpus
-from ulmo.pipelines.tokenize import parts
 from ulmo.pipelines.tokenize import tokenize as pipeline
 from ulmo.pipelines.tokenize.job import TokenizeOptions
 from ulmo.pipelines.verify.verify import verify
@@ -359,26 +356,6 @@ class TestFolder:
             tokenize(tokenizer, drive.links, out=out)
         tokenize(tokenizer, drive.links, out=tmp_path / "fresh")
         assert contents(out) == contents(tmp_path / "fresh")
-
-
-def test_many_unread_recordings_of_one_name_take_little_memory(tmp_path, monkeypatch):
-    """Each of them may be any of an earlier file's: no list of all is held for each."""
-    count = 2000
-    sources = [tmp_path / f"{number}" / "audio.wav" for number in range(count)]
-    outcome = SimpleNamespace(reason="unreadable", status="refused")
-    results = [SimpleNamespace(source=source, outcome=outcome) for source in sources]
-    names = [f"{number}/audio.wav" for number in range(count)]
-    monkeypatch.setattr(parts, "whole_at", lambda _: SimpleNamespace(headers=[None]))
-    monkeypatch.setattr(parts, "_names", lambda _: names)
-    outputs = SimpleNamespace(files=[tmp_path / "all.npy"])
-    tracemalloc.start()
-    try:
-        line = parts.stays(outputs, SimpleNamespace(joined=[], results=results))
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert f"and {count - 1} more, which cannot be read now" in line
-    assert peak < 8 << 20
 
 
 def test_parts_of_other_settings_stay_while_a_recording_cannot_be_read(

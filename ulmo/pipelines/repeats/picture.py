@@ -187,7 +187,7 @@ def _draw_intervals(axis: Any, each: Sounds, *, last: bool) -> None:
         axis.axvline(each.period.seconds, color="C1", lw=1.2, zorder=0)
         title = f"period {each.period.seconds:.4g} s, jitter {each.period.jitter_s:.2g} s"
     else:
-        title = "no period can be told" if len(intervals) else "once in each recording"
+        title = "period unknown" if len(intervals) else "once in each recording"
     axis.set_title(title, fontsize=8, loc="left")
     axis.set_ylabel("intervals")
     if last:

@@ -98,14 +98,10 @@ def tokenize_recording(
     if isinstance(tokenizer, TokenizerRef):
         tokenizer = _opened(tokenizer)
     progress = ReadingProgress(input_file(planned.source).size)
-    try:
-        result = _tokenize_once(tokenizer, options, planned, progress)
-        if result.outcome.reason == "changed":
-            progress.undo()
-            return _tokenize_once(tokenizer, options, planned, progress)
-        return result
-    finally:
-        progress.end()
+    return progress.read(
+        partial(_tokenize_once, tokenizer, options, planned, progress),
+        lambda result: result.outcome.reason == "changed",
+    )
 
 
 def _tokenize_once(
