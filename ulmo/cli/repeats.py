@@ -108,7 +108,7 @@ def repeats(
     status = SOME_REFUSED if any(each["status"] == "refused" for each in found.facts) else 0
     expansion = heard.tokenizer.prep.time_expansion
     cli.Output(as_json, quiet).show(
-        partial(repeats_summary, found, rows, out, left_out, expansion),
+        partial(repeats_summary, found, rows, out, left_out, expansion, picture),
         partial(repeats_json, found, rows, out, left_out, status),
     )
     sys.exit(status)

@@ -116,7 +116,12 @@ def heard_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def repeats_summary(
-    found: Repeats, rows: int, out: Path, left_out: Mapping[str, int], time_expansion: float
+    found: Repeats,
+    rows: int,
+    out: Path,
+    left_out: Mapping[str, int],
+    time_expansion: float,
+    picture: Path | None = None,
 ) -> str:
     """A few lines about what recurs: a line a class, those that occur most often first."""
     real = [each for each in found.classes if each.number is not None]
@@ -137,6 +142,7 @@ def repeats_summary(
             f"repeats     {count if rows else 'none'}",
             *(f"  {line}" for line in lines),
             f"output      {path_text(out)}",
+            *([] if picture is None else [f"picture     {path_text(picture)}"]),
         ]
     )
 

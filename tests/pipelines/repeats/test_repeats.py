@@ -227,6 +227,7 @@ def test_the_picture(calls, tmp_path):
     picture = tmp_path / "x.png"
     done = repeats(CALLS, "--out", tmp_path / "x.csv", "--picture", picture)
     assert done.exit_code == 0, done.output
+    assert f"picture     {picture}" in done.output
     first = picture.read_bytes()
     assert imread(picture).shape[1] == 1200
     assert repeats(CALLS, "--out", tmp_path / "x.csv", "--picture", picture).exit_code == 0

@@ -61,7 +61,7 @@ def _draw(
         _draw_medoid(figure.add_subplot(grid[row, 0]), each, found, tokenizer, clock)
         _draw_intervals(figure.add_subplot(grid[row, 1]), each, last=row == len(drawn))
     left = "" if len(drawn) == total else f"; the {len(drawn)} most frequent are drawn"
-    figure.suptitle(f"{total} classes of what recurs{left}", fontsize=10)
+    figure.suptitle(f"{total} class{'' if total == 1 else 'es'} of what recurs{left}", fontsize=10)
     return to_png(figure)
 
 
