@@ -129,8 +129,8 @@ def without_onsets(
 ) -> list[Occurrence]:
     """The impulses, without those groups that are only the begins or ends of longer repeats.
 
-    Most impulses of such a group lie in a repeat of a class, one in each: a call has an onset. A
-    trill has many impulses in each, and stays.
+    Most impulses of such a group lie at an edge of a repeat, one at each: a call has an onset.
+    Clicks within a repeat, and a trill with many impulses in each, stay.
     """
     longer: dict[int, list[Occurrence]] = {}
     for each in sorted(repeats, key=_place):
@@ -142,14 +142,15 @@ def without_onsets(
         groups.setdefault(each.group, []).append(each)
     left_out = set()
     for group, members in groups.items():
-        inside: list[tuple[int, int]] = []  # channel, and number of the repeat
+        at_edges: list[tuple[int, int]] = []  # channel, and number of the repeat
         for each in members:
             place = bisect_right(begins.get(each.channel, []), each.when.start_s + _TOUCH_S) - 1
             if place >= 0:
                 repeat = longer[each.channel][place]
-                if each.when.start_s < repeat.when.end_s + _TOUCH_S:
-                    inside.append((each.channel, place))
-        if len(inside) > 0.7 * len(members) and len(inside) < 1.5 * len(set(inside)):
+                edges = (repeat.when.start_s, repeat.when.end_s)
+                if min(abs(each.when.start_s - edge) for edge in edges) <= _TOUCH_S:
+                    at_edges.append((each.channel, place))
+        if len(at_edges) > 0.7 * len(members) and len(at_edges) < 1.5 * len(set(at_edges)):
             left_out.add(group)
     return [each for each in impulses if each.group not in left_out]
 
