@@ -18,12 +18,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 from benchmarks.planted import NOISES, RATE, Event, plant, shaped_noise
 from benchmarks.repeat_measures import SLACK_S, Found, as_row, judge
 from benchmarks.report import ROOT, machine, names_of, parser_of, publish, table
-from ulmo.pipelines.evaluate.encoders import AudioEncoder, latents_of
+from ulmo.listening.listen import Wanted
+from ulmo.listening.recordings import Sources
+from ulmo.pipelines.repeats.hear import Wish, material_of
+from ulmo.pipelines.repeats.repeats import QUIET_DB, SILENT
 from ulmo.sequence.repeats import Repeat, find_repeats
 from ulmo.tokenizer import load_tokenizer
 
@@ -43,25 +47,32 @@ class Material(NamedTuple):
     ids: NDArray[np.int32]  # (time, bands)
     heard: NDArray[np.bool_]  # (time, bands)
     latents: NDArray[np.float32]  # (time, bands * EMB)
+    clear_db: NDArray[np.float32]  # (time,)
     column_s: float
     scores: NDArray[np.float32]  # (bands, CB, CB)
 
 
 def tokenize(samples: NDArray[np.float32], work: Path, name: str) -> Material:
-    """The tokens of a recording, kept in a file for this tokenizer."""
+    """The tokens of a recording as `ulmo repeats` hears them, kept for this tokenizer."""
     tokenizer = load_tokenizer()
+    settings, prep = tokenizer.manifest.model, tokenizer.prep
     kept = work / f"{name}-{tokenizer.manifest.fingerprint[:8]}.npz"
-    encoder = AudioEncoder.of(tokenizer)
-    scores = encoder.substitution
-    assert scores is not None
     if not kept.exists():
-        ids = encoder.encode(samples)
-        latents = latents_of(tokenizer)(samples).reshape(len(ids), -1)
-        heard = encoder.sound(samples, ids)
-        np.savez(kept, ids=ids, heard=heard, latents=latents.astype(np.float16))
+        path = kept.with_suffix(".wav")
+        soundfile.write(path, samples, RATE, subtype="FLOAT")
+        wanted = Wanted(bins=settings.frequency_stride, latents=True)
+        wish = Wish(False, 1.0, wanted.clock, prep.full_scale, prep.time_expansion)
+        sources = Sources.of(tokenizer, [path], wanted, workers=1)
+        (material,) = sources.each(partial(material_of, wish), SILENT.begin)
+        path.unlink()
+        (one,) = material.channels
+        np.savez(kept, ids=one.ids, heard=one.loud, latents=one.latents, clear_db=one.clear_db)
     with np.load(kept) as file:
-        ids, heard, latents = file["ids"], file["heard"], file["latents"].astype(np.float32)
-    return Material(samples, ids, heard, latents, encoder.hop / encoder.sample_rate, scores)
+        ids, heard, clear_db = file["ids"], file["heard"], file["clear_db"]
+        latents = file["latents"].astype(np.float32)
+    column_s = prep.hop_length * settings.time_stride / prep.sample_rate
+    scores = tokenizer.bundle.scores()
+    return Material(samples, ids, heard, latents, clear_db, column_s, scores)
 
 
 def ulmo_repeats(material: Material, *, latents: bool, rate: float = LOOSE) -> list[Found]:
@@ -83,6 +94,7 @@ def repeats_of(material: Material, *, latents: bool, rate: float) -> list[Repeat
         column_s=material.column_s,
         false_per_hour=rate,
         latents=material.latents if latents else None,
+        quiet=material.clear_db < QUIET_DB,
     )
 
 

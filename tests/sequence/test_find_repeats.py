@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests import oracles
 from ulmo.sequence.alignment import align
+from ulmo.sequence.calibration import fit_tails
 from ulmo.sequence.evidence import weigh
 from ulmo.sequence.repeats import BACKGROUND, find_repeats
 from ulmo.sequence.search import find_matches
@@ -89,8 +90,61 @@ def test_ids_that_fill_a_recording_carry_no_evidence():
     bits = evidence.table[0] * evidence.unit
     assert abs(bits[0, 0]) < 0.2
     assert bits[7, 7] > 2
-    assert not evidence.table[0, CODES].any()
-    assert not evidence.table[0, :, CODES].any()
+    assert not evidence.table[0, 2 * CODES].any()
+    assert not evidence.table[0, :, 2 * CODES].any()
+
+
+def test_an_id_that_lasts_is_less_evidence_the_more_it_does():
+    ids = random_stream(4000, 2, 2)
+    ids[:, 0] = np.repeat(ids[::10, 0], 10)  # lasts for ten columns, and the other band never
+    evidence = weigh(ids, everything(ids), equal_scores(2), longest=4)
+    begins, lasts = (np.diagonal(evidence.table[0])[n * CODES : (n + 1) * CODES] for n in (0, 1))
+    assert np.mean(lasts / begins) == pytest.approx(1 / 10, rel=0.3)
+    assert evidence.rows[9, 0] == ids[9, 0] + CODES
+    changes = np.diagonal(evidence.table[1])[:CODES]
+    assert np.mean(np.diagonal(evidence.table[1])[CODES:-1] / changes) > 0.9
+
+
+@settings(max_examples=20)
+@given(st.floats(0.1, 1), st.floats(0.5, 20), st.integers(0, 99))
+def test_the_tail_of_chance_is_that_of_the_quiet_columns(scale, hours, seed):
+    """Scores with an exponential tail, beside much higher ones where columns are not quiet."""
+    rng = np.random.default_rng(seed)
+    length, blocks = 6, 3000
+    scores = np.zeros(length * blocks)
+    scores[::length] = rng.exponential(scale, blocks)
+    quiet = np.ones(len(scores) + length - 1, bool)
+    quiet[: len(scores) // 3] = False
+    scores[: len(scores) // 3] += 5
+    valid = np.ones(len(scores), bool)
+    (tail,) = fit_tails([scores], [length], [valid], quiet, hours=hours)
+    rate = blocks / hours
+    for share in (0.1, 1e-2, 1e-4):
+        expected = rate * share
+        assert 0.4 < tail.rate(np.array([-scale * np.log(share)]))[0] / expected < 2.5
+        assert tail.rate(np.array([tail.score(expected)]))[0] == pytest.approx(expected)
+
+
+def test_a_length_without_quiet_blocks_has_the_tail_of_the_shorter_one():
+    scores = [np.random.default_rng(1).exponential(0.3, n) for n in (1000, 990)]
+    valid = [np.ones(len(one), bool) for one in scores]
+    quiet = np.arange(1010) % 16 > 0
+    shorter, longer = fit_tails(scores, [4, 20], valid, quiet, hours=1)
+    assert (longer.least, longer.scale) == (shorter.least, shorter.scale)
+    assert longer.often == pytest.approx(0.2 * 49)
+    unknown = fit_tails(scores, [4, 20], valid, np.zeros(1010, bool), hours=1)
+    assert unknown[0].score(1) > shorter.score(1)
+
+
+def test_edges_leave_out_quiet_columns():
+    ids = planted(length=20)
+    quiet = np.ones(len(ids), bool)
+    for place in (400, 1500, 2600):
+        quiet[place + 3 : place + 17] = False
+    found = find_repeats(ids, everything(ids), equal_scores(2), column_s=0.04, quiet=quiet)
+    assert [(each.first, each.end) for each in found] == [
+        (place + 3, place + 17) for place in (400, 1500, 2600)
+    ]
 
 
 @pytest.mark.parametrize("column_s", [0.02, 0.04])
@@ -153,7 +207,11 @@ def test_chance_is_found_as_seldom_as_is_asked():
     """
     ids = random_stream(20_000, 2, 5)
     found = find_repeats(
-        ids, everything(ids), equal_scores(2), column_s=0.04, false_per_hour=100, seed=1
+        *(ids, everything(ids), equal_scores(2)),
+        column_s=0.04,
+        false_per_hour=100,
+        quiet=np.ones(len(ids), bool),
+        seed=1,
     )
     assert 7 <= len(found) <= 66, len(found)
 

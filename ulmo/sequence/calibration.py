@@ -3,16 +3,18 @@
 The highest of many chance scores has an exponential tail (Karlin and Altschul 1990, "Methods for
 assessing the statistical significance of molecular sequence features", equation 4). Decoys, random
 streams with the transitions of the recording's ids, tell which evidence is usual for chance. The
-scale of the tail is fitted to the quiet stretches of the recording itself: they have the
-correlations of several columns and bands that decoys lack.
+tail is fitted to the quiet stretches of the recording itself, those of its background: they have
+the correlations of several columns and bands that decoys lack.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.arrays import Mask
 from ulmo.sequence.search import Matches
 
 # Bits that are added to the spread of a window's evidence, so that windows with hardly any tokens
@@ -20,12 +22,10 @@ from ulmo.sequence.search import Matches
 _SPREAD_BITS = 16.0
 _DECOYS = 8192  # columns of decoys, at most
 _TOP = 0.2  # of quiet blocks, to which a tail is fitted
-_ENOUGH = 100  # quiet blocks to fit a tail to
-_ROUNDS = 3  # of dividing quiet from loud
-# Scales of the tail in noise of three kinds are 0.3 to 0.6; those of recordings full of sounds that
-# repeat are 1 to 3, as they have no quiet blocks. The usual ones are for those.
-_LEAST_SCALE, _USUAL, _MOST_SCALE = 0.05, 0.45, 0.8
-_USUAL_LEAST = 0.9
+_ENOUGH = 30  # quiet blocks to fit a tail to
+_LEAST_SCALE = 0.05
+# Of recordings without enough quiet blocks: scales in noise of three kinds are 0.3 to 1.
+_USUAL_LEAST, _USUAL_SCALE = 0.8, 0.6
 
 
 class Tail(NamedTuple):
@@ -88,60 +88,38 @@ def support(found: NDArray[np.float64], usual: NDArray[np.float64]) -> NDArray[n
     return scores
 
 
-def fit_tail(scores: NDArray[np.float64], *, block: int, blocks_around: int, hours: float) -> Tail:
-    """The tail of chance scores of a stream, from its quiet blocks; `_USUAL` if it has too few.
+def fit_tails(
+    scores: Sequence[NDArray[np.float64]],
+    lengths: Sequence[int],
+    valid: Sequence[Mask],
+    quiet: Mask,
+    *,
+    hours: float,
+) -> list[Tail]:
+    """The tail of chance scores for each length of window, from blocks of quiet columns.
 
-    scores: (windows,) of the stream, which lasts `hours`. block: windows that overlap so much that
-    they count as one. blocks_around: those around a loud block that may hold a part of its sound.
+    scores, valid: (windows,) of each length: windows that are not valid cannot be found.
+    quiet: (time,), whether a column is background. hours: of the stream.
+
+    A length with too few quiet blocks has the tail of the length before, or the usual one.
     """
-    highest = _highest(scores, block)
-    blocks = len(highest) / hours
-    tail = Tail(float(np.quantile(highest, 1 - _TOP)), _TOP * blocks, _USUAL)
-    tail = tail._replace(least=min(tail.least, _USUAL_LEAST))
-    for _ in range(_ROUNDS):
-        limit = tail.score(1 / (2 * hours))
-        loud = (highest > limit).astype(np.float64)
-        near = np.convolve(loud, np.ones(2 * blocks_around + 1))[blocks_around:] > 0
-        quiet = highest[~near[: len(highest)]]
-        found = _exponential(quiet, limit, blocks) if len(quiet) >= _ENOUGH else None
-        if found is None:
-            break
-        tail = found
-    return tail
-
-
-def _highest(scores: NDArray[np.float64], block: int) -> NDArray[np.float64]:
-    """The highest score of each block; all blocks are whole, but for a stream without one."""
-    count = len(scores) // block
-    if count == 0:
-        return np.array([scores.max()])
-    highest: NDArray[np.float64] = scores[: count * block].reshape(count, block).max(axis=1)
-    return highest
-
-
-def _exponential(highest: NDArray[np.float64], limit: float, blocks: float) -> Tail | None:
-    """A tail fitted to the top of blocks, none of which is above a limit.
-
-    None if they fall off so slowly that they are not all by chance.
-    """
-    least = float(np.quantile(highest, 1 - _TOP))
-    above = highest[highest > least] - least
-    mean = float(above.mean()) if len(above) else 0.0
-    scale = max(_untruncated(mean, limit - least), _LEAST_SCALE)
-    return Tail(least, _TOP * blocks, scale) if scale <= _MOST_SCALE else None
-
-
-def _untruncated(mean: float, reach: float) -> float:
-    """Scale of an exponential law whose values up to `reach` have this mean: by bisection."""
-    if not math.isfinite(reach):
-        return mean
-    low, high = 0.0, reach
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _truncated(middle, reach) < mean else (low, middle)
-    return high
-
-
-def _truncated(scale: float, reach: float) -> float:
-    """Mean of an exponential law up to `reach`."""
-    return scale - reach / math.expm1(min(reach / scale, 700)) if scale > 0 else 0.0
+    tails: list[Tail] = []
+    loud = np.concatenate([[0], np.cumsum(~quiet)])
+    for score, length, can in zip(scores, lengths, valid, strict=True):
+        count = len(score) // length  # windows that begin in one block count as one
+        highest = np.where(can, score, -np.inf)[: count * length].reshape(count, length).max(axis=1)
+        first = length * np.arange(count)
+        end = np.minimum(first + 2 * length - 1, len(quiet))
+        some = np.isfinite(highest)
+        often = max(int(some.sum()), 1) / hours
+        chance = highest[some & (loud[end] == loud[first])]
+        if len(chance) >= _ENOUGH:
+            least = float(np.quantile(chance, 1 - _TOP))
+            above = chance[chance > least] - least
+            share = max(len(above), 1) / len(chance)
+            scale = max(float(above.mean()) if len(above) else 0.0, _LEAST_SCALE)
+            tails.append(Tail(least, share * often, scale))
+        else:
+            usual = tails[-1] if tails else Tail(_USUAL_LEAST, 0.0, _USUAL_SCALE)
+            tails.append(usual._replace(often=_TOP * often))
+    return tails

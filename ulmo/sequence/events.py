@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from ulmo.arrays import Indices, Mask
 from ulmo.sequence.alignment import align, tempo_band
-from ulmo.sequence.calibration import fit_tail, make_decoys, support, surprises
+from ulmo.sequence.calibration import fit_tails, make_decoys, support, surprises
 from ulmo.sequence.evidence import Evidence
 from ulmo.sequence.search import Matches, find_matches
 
 _BEST = 6  # matches of a window that say something together
-_VOTES = 3  # of them, whose middle is where an event begins and ends
+# Of them, whose middle is where an event begins and ends, if they say half as much as the best one.
+_VOTES = 3
 # An event ends where a column's evidence falls below the usual and this share of the spread of a
 # window over the root of its columns. With 1.5, ends are right on average in three kinds of noise.
 _FALL = 1.5
@@ -47,12 +48,14 @@ def search(
     *,
     apart: int,
     hours: float,
+    quiet: Mask | None,
     seed: int,
 ) -> list[Searched]:
     """How sure each window of each length is.
 
     borders: the columns at which recordings begin, and the end of the last. apart: columns between
-    a window and its match. hours: of the stream. seed: of the decoys.
+    a window and its match. hours: of the stream. quiet: (time,), whether a column is background;
+    None: unknown. seed: of the decoys.
     """
     time = len(evidence.rows)
     lengths = [length for length in lengths if length < time]
@@ -60,19 +63,20 @@ def search(
     decoys = make_decoys(evidence.rows, np.random.default_rng(seed))
     own = find_matches(evidence, whole, lengths, apart=apart, best=_BEST)
     chance = find_matches(evidence, whole, lengths, apart=0, best=_BEST, queries=decoys)
-    found = []
+    scores, valid = [], []
     for inside, matches, random in zip(whole, own, chance, strict=True):
-        decoyed = surprises(random, evidence.unit)
-        usual = np.median(decoyed, axis=0)
-        scores = support(surprises(matches, evidence.unit), usual)
-        around = -(-apart // matches.length)
-        tail = fit_tail(scores, block=matches.length, blocks_around=around, hours=hours)
-        valid = inside & (matches.units[:, 0] > np.iinfo(np.int16).min)
-        # Lengths mostly have the same false alarms: in noise all three find 0.9 to 1.6 times as
-        # many events as one of them is to find.
-        rates = np.where(valid, tail.rate(scores), np.inf)
-        found.append(Searched(matches, rates))
-    return found
+        usual = np.median(surprises(random, evidence.unit), axis=0)
+        scores.append(support(surprises(matches, evidence.unit), usual))
+        valid.append(inside & (matches.units[:, 0] > np.iinfo(np.int16).min))
+    if quiet is None:
+        quiet = np.zeros(time, np.bool_)
+    tails = fit_tails(scores, lengths, valid, quiet, hours=hours)
+    # Lengths mostly have the same false alarms: in noise all three find 0.9 to 1.6 times as many
+    # events as one of them is to find.
+    return [
+        Searched(matches, np.where(can, tail.rate(score), np.inf))
+        for matches, can, tail, score in zip(own, valid, tails, scores, strict=True)
+    ]
 
 
 def _whole(borders: Indices, length: int) -> Mask:
@@ -138,7 +142,8 @@ def _delimit(
     """The event that a window shows: where its alignments with its best matches begin and end."""
     length = matches.length
     units, places = matches.units[window], matches.places[window]
-    places = places[units > np.iinfo(np.int16).min][:_VOTES]
+    above = units - np.maximum(matches.mean[window], matches.usual[window])
+    places = places[(units > np.iinfo(np.int16).min) & (2 * above >= above[0])][:_VOTES]
     usual = max(matches.mean[window], matches.usual[window, 0]) / length
     fall = usual + _FALL * matches.spread[window] / length**0.5
     recording = int(np.searchsorted(borders, window, side="right"))

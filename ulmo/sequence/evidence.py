@@ -17,14 +17,19 @@ from ulmo.arrays import Array, Ids, Mask
 # log2 of it, so that one noisy token does not outweigh those that agree. 0.05 to 0.2 find the same.
 _REPLACED = 0.1
 _ROUNDS = 60  # of the adjustment; it is exact to 1e-6 after about 20
+_PRIOR = 20.0  # tokens with the usual share of their band, added to those of each id
 _LEAST_SHARE = 1e-3  # of all tokens of a band, spread over all codes: none is impossible
 
 
 class Evidence(NamedTuple):
-    """The tokens of a stream as rows of a table, and what a pair of rows says."""
+    """The tokens of a stream as rows of a table, and what a pair of rows says.
 
-    rows: NDArray[np.int64]  # (time, bands), 0 .. CB; CB: no evidence
-    table: NDArray[np.int16]  # (bands, CB + 1, CB + 1), in units; 0 where there is no evidence
+    A row is an id, or CB more where the column before has the same id in that band: what lasts is
+    no news. 2 CB is a token that carries no evidence.
+    """
+
+    rows: NDArray[np.int64]  # (time, bands), 0 .. 2 CB
+    table: NDArray[np.int16]  # (bands, 2 CB + 1, 2 CB + 1), in units; 0 without evidence
     unit: float  # bits
 
     def cells(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -42,15 +47,30 @@ def weigh(ids: Ids, heard: Mask, scores: Array, *, longest: int) -> Evidence:
     Evidence is rounded to whole units, so that sums are exact in whatever order they are made.
     """
     bands, codes = scores.shape[:2]
-    rows = np.where(heard & (ids >= 0) & (ids < codes), ids, codes).astype(np.int64)
-    table = np.zeros((bands, codes + 1, codes + 1))
+    rows = np.where(heard & (ids >= 0) & (ids < codes), ids, 2 * codes).astype(np.int64)
+    lasts = (rows[1:] == rows[:-1]) & (rows[1:] < codes)
+    rows[1:] += codes * lasts
+    table = np.zeros((bands, 2 * codes + 1, 2 * codes + 1))
     for band in range(bands):
-        counts = np.bincount(rows[:, band], minlength=codes + 1)[:codes].astype(np.float64)
+        counts = np.bincount(rows[:, band], minlength=2 * codes + 1)[:-1].reshape(2, codes)
         if counts.any():
-            table[band, :codes, :codes] = _adjusted(scores[band], counts)
+            bits = _adjusted(scores[band], counts.sum(axis=0, dtype=np.float64))
+            news = np.sqrt(np.concatenate([np.ones(codes), _news(*counts.astype(np.float64))]))
+            table[band, :-1, :-1] = np.tile(bits, (2, 2)) * news[:, None] * news
     most = max(float(np.abs(table).sum(axis=0).max()), 1.0)
     unit = 2.0 ** np.ceil(np.log2(most * longest / np.iinfo(np.int16).max))
     return Evidence(rows, np.rint(table / unit).astype(np.int16), unit)
+
+
+def _news(begins: NDArray[np.float64], lasts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(CB,): weight of an id that lasts, from how often each begins and lasts: how unusual it is.
+
+    Ids of a hum last for seconds. Each of their columns would count as evidence of its own, and two
+    stretches of noise that are alike by chance would be as sure as a call.
+    """
+    usual = lasts.sum() / (begins.sum() + lasts.sum())
+    share: NDArray[np.float64] = (lasts + _PRIOR * usual) / (begins + lasts + _PRIOR)
+    return 1 - share
 
 
 def _adjusted(scores: Array, counts: NDArray[np.float64]) -> NDArray[np.float64]:

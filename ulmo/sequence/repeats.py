@@ -49,6 +49,7 @@ def find_repeats(
     begins: Sequence[int] = (0,),
     false_per_hour: float = 1.0,
     latents: Array | None = None,
+    quiet: Mask | None = None,
     seed: int = 0,
 ) -> list[Repeat]:
     """Sounds of a stream that occur at least twice, by time.
@@ -60,6 +61,8 @@ def find_repeats(
     begins: columns at which recordings begin; no event crosses one.
     false_per_hour: events of the list that are by chance, in an hour of sound.
     latents: (time, d), if there are any: classes and matches then are by them, and much better.
+    quiet: (time,), whether a column is nothing but background, in which chance is measured. None:
+        unknown, and then chance is what it is in loud noise: few repeats are sure enough.
     seed: of the random streams that show what chance does.
 
     A match is at least a second away. What repeats without a pause for a minute is one event of
@@ -75,10 +78,13 @@ def find_repeats(
         *(evidence, borders, lengths),
         apart=round(_APART_S / column_s),
         hours=len(ids) * column_s / 3600,
+        quiet=quiet,
         seed=seed,
     )
     longest = round(_LONGEST_S / column_s)
     events = choose(evidence, searched, borders, limit=false_per_hour, most=longest)
+    if quiet is not None:
+        events = [_trimmed(event, quiet) for event in events]
     events = sorted(events, key=lambda event: event.rate)[:_MOST]
     pause, most = round(_PAUSE_S / column_s), round(_BACKGROUND_S / column_s)
     events, runs = _split(sorted(events), pause=pause, most=most)
@@ -92,6 +98,17 @@ def find_repeats(
     rows = _classified(evidence, events, alike)
     rows += [_row(evidence, run, match=-1, group=BACKGROUND) for run in runs]
     return _by_time(rows)
+
+
+def _trimmed(event: Event, quiet: Mask) -> Event:
+    """An event without quiet columns before and after it: ids hear what is near, too.
+
+    If most of it are such columns, it is as faint as they are, and stays as it is.
+    """
+    loud = event.first + np.flatnonzero(~quiet[event.first : event.end])
+    if 2 * len(loud) < event.end - event.first:
+        return event
+    return event._replace(first=int(loud[0]), end=int(loud[-1]) + 1)
 
 
 def _split(events: list[Event], *, pause: int, most: int) -> tuple[list[Event], list[Event]]:

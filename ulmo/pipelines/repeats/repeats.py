@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ulmo.arrays import Array
+from ulmo.arrays import Array, Mask
 from ulmo.config import ClockSettings, UserError, require
 from ulmo.config.arguments import instance_of, path_argument, whole_number_or_none
 from ulmo.formats.event_files import event_format_of, publish_events
@@ -35,6 +35,9 @@ from ulmo.tokens import Tokens
 
 MOST_FALSE = 1e6  # in an hour
 _MOST_CLASSES = 1_000_000
+# A column is quiet, nothing but background, if no band is so far above it, in dB. 5 to 8 find the
+# same; with less, hardly any column of rain is quiet.
+QUIET_DB = 8.0
 _MOST_LATENTS = 1_000_000  # columns, of 11 hours: 0.5 GB of latents; of more, classes are by ids
 
 
@@ -143,6 +146,7 @@ def search(
             begins=tuple(stream.begins),
             false_per_hour=settings.false_per_hour / expansion,
             latents=_latents_of(channels),
+            quiet=_quiet_of(channels),
             seed=settings.seed,
         )
         repeats = stream.occurrences(found, tokenizer.edges_hz.tolist())
@@ -166,6 +170,12 @@ def _latents_of(channels: Sequence[Channel]) -> Array | None:
     if len(found) < len(channels) or columns > _MOST_LATENTS:
         return None
     return np.concatenate(found).astype(np.float32)
+
+
+def _quiet_of(channels: Sequence[Channel]) -> Mask | None:
+    """Whether each column is nothing but background; None if some have no levels."""
+    found = [channel.clear_db for channel in channels if channel.clear_db is not None]
+    return np.concatenate(found) < QUIET_DB if len(found) == len(channels) else None
 
 
 def scores_of(tokenizer: Tokenizer) -> Array:
