@@ -13,16 +13,25 @@ const view = {
   band: 0, // of the keyboard's place on the token rows
 };
 
-const drawings = []; // functions that draw a part of the page
+const drawings = []; // functions that draw what changes with the window of time
+const pictures = []; // functions that draw what changes with colours and widths alone
 let isDue = false;
+let arePicturesDue = false;
 
 function redraw() {
   if (isDue) return;
   isDue = true;
   requestAnimationFrame(() => {
     isDue = false;
+    if (arePicturesDue) for (const draw of pictures) draw();
+    arePicturesDue = false;
     for (const draw of drawings) draw();
   });
+}
+
+function redrawAll() {
+  arePicturesDue = true;
+  redraw();
 }
 
 function showWindow(from, to) {

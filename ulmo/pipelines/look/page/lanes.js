@@ -105,7 +105,7 @@ function classCard(each, number) {
   const length = each.kind === "impulses" ? "" : `, ${lengthText(median(lengths))} long`;
   const picture = make("canvas", { role: "img", ariaLabel: `Spectrogram of ${title}` });
   const bars = make("canvas", { role: "img", ariaLabel: `Intervals of ${title}` });
-  drawings.push(() => {
+  pictures.push(() => {
     drawMedoid(picture, medoid, classColour(number));
     drawIntervals(bars, each);
   });

@@ -28,14 +28,14 @@ function setUpBar() {
   byId("scale").onchange = () => {
     view.scale = byId("scale").value;
     labelFrequencies();
-    redraw();
+    redrawAll();
   };
   for (const name of ["regions", "repeats", "grid"]) byId(`show-${name}`).onchange = redraw;
   byId("theme").onclick = () => {
     view.theme = view.theme === "dark" ? "light" : "dark";
     applyTheme();
     listCodes();
-    redraw();
+    redrawAll();
   };
   byId("view").open = innerWidth > 600;
   const { low_db: lowest, high_db: highest } = given.spectrogram;
@@ -46,7 +46,7 @@ function setUpBar() {
     slider.oninput = () => {
       view[name] = Number(slider.value);
       show();
-      redraw();
+      redrawAll();
     };
     slider.onchange = listCodes;
     show();
@@ -89,15 +89,16 @@ async function start() {
   listenToCodes();
   await Promise.all([loadLevels(), loadCodes()]);
   listClasses();
+  pictures.push(paintOverview);
   drawings.push(drawRuler, drawSpectrogram, drawTokens, drawLanes, drawSelection);
   drawings.push(drawOverview, drawCursor, readOut, follow);
   labelFrequencies();
   listCodes();
-  new ResizeObserver(() => { labelFrequencies(); redraw(); }).observe(stack);
+  new ResizeObserver(() => { labelFrequencies(); redrawAll(); }).observe(stack);
   stack.addEventListener("focus", redraw);
   stack.addEventListener("blur", redraw);
   player.onChange = showPlaying;
-  redraw();
+  redrawAll();
   await player.load();
   document.documentElement.dataset.ready = "yes";
 }

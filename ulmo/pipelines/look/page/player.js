@@ -9,6 +9,7 @@ class Player {
   #until = endS;
   #isLoop = false;
   #queue = []; // stretches that follow
+  #waiting = null; // what was to be played before the sound was decoded
 
   speed = given.sound.slowed >= 5 ? 0.1 : 1;
   onChange = () => {};
@@ -16,6 +17,7 @@ class Player {
   async load() {
     const bytes = bytesOf(given.sound.ogg);
     this.#buffer = await new OfflineAudioContext(1, 1, 48000).decodeAudioData(bytes.buffer);
+    if (this.#waiting) this.#start(...this.#waiting);
   }
 
   get buffer() {
@@ -74,9 +76,10 @@ class Player {
   }
 
   #start(from, until, isLoop) {
-    if (!this.#buffer) return;
     this.#context ??= new AudioContext();
     this.#context.resume();
+    this.#waiting = this.#buffer ? null : [from, until, isLoop];
+    if (this.#waiting) return;
     const { slowed } = given.sound;
     const [begin, end] = [(from - startS) * slowed, (until - startS) * slowed];
     const source = this.#context.createBufferSource();

@@ -21,6 +21,10 @@ function drawSpectrogram() {
     });
   }
   if (view.lit !== null) drawLitCells(context, width, height);
+  if (selection !== null) {
+    const { from, to, low, high } = selection;
+    drawBox(context, width, height, [from, to, low, high], ink("strong"), 2);
+  }
 }
 
 // Ink that is seen on the spectrogram's faint colours.

@@ -9,7 +9,7 @@ const rows = Object.fromEntries(
 
 function drawRuler() {
   const { context, width } = prepared(rows.ruler);
-  const step = roundStep(((view.to - view.from) / width) * 80);
+  const step = timeStep(((view.to - view.from) / width) * 80);
   const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
   context.fillStyle = ink("soft");
   context.font = "12px system-ui, sans-serif";
@@ -17,19 +17,28 @@ function drawRuler() {
   for (let tick = Math.ceil(view.from / step); tick * step <= view.to; tick += 1) {
     const x = xOf(tick * step, width);
     context.fillRect(x, 15, 1, 7);
-    const words = timeText(tick * step, digits);
+    const words = timeText(tick * step, digits, endS >= 60);
     const half = context.measureText(words).width / 2;
     context.fillText(words, Math.min(Math.max(x - half, 0), width - 2 * half), 8);
   }
 }
 
+const overviewPicture = make("canvas");
+
+// The spectrogram of the whole recording, for drawOverview.
+function paintOverview() {
+  const [width, height] = [rows.overview.clientWidth, rows.overview.clientHeight];
+  Object.assign(overviewPicture, { width, height });
+  const table = colourTable(view.theme, byteOfDb(view.floor), byteOfDb(view.ceiling));
+  const rowAt = (share) => rowOfHertz((1 - share) * highestShown());
+  const box = { x: 0, y: 0, width, height };
+  paintLevels(overviewPicture.getContext("2d"), startS, endS, box, table, rowAt);
+}
+
 // The whole recording, with what the other rows show of it, and the places of the code that is lit.
 function drawOverview() {
   const { context, width, height } = prepared(rows.overview);
-  const table = colourTable(view.theme, byteOfDb(view.floor), byteOfDb(view.ceiling));
-  const box = { x: 0, y: 0, width, height };
-  const rowAt = (share) => rowOfHertz((1 - share) * highestShown());
-  paintLevels(context, startS, endS, box, table, rowAt);
+  if (overviewPicture.width) context.drawImage(overviewPicture, 0, 0, width, height);
   const scale = width / (endS - startS);
   if (view.lit !== null) {
     context.fillStyle = ink("cursor");

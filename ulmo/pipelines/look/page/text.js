@@ -16,9 +16,9 @@ function make(tag, properties = {}, ...children) {
 const button = (words, action, properties = {}) =>
   make("button", { type: "button", textContent: words, onclick: action, ...properties });
 
-// 12.345 s, or 1:02.345 from a minute on. `digits` follow the point.
-function timeText(seconds, digits = 3) {
-  if (seconds < 60) return `${seconds.toFixed(digits)} s`;
+// 12.345 s, or 1:02.345 from a minute on, or always. `digits` follow the point.
+function timeText(seconds, digits = 3, isClock = false) {
+  if (seconds < 60 && !isClock) return `${seconds.toFixed(digits)} s`;
   const minutes = Math.floor(seconds / 60);
   const left = (seconds - 60 * minutes).toFixed(digits);
   return `${minutes}:${left.padStart(digits ? digits + 3 : 2, "0")}`;
@@ -57,3 +57,7 @@ function roundStep(least) {
   const power = 10 ** Math.floor(Math.log10(least));
   return power * [1, 2, 5, 10].find((each) => each * power >= least * (1 - 1e-9));
 }
+
+// The same for times, which have quarters of a minute.
+const timeStep = (least) =>
+  least <= 10 ? roundStep(least) : [15, 30, 60, 120, 300].find((each) => each >= least) ?? 600;
