@@ -259,7 +259,7 @@ def test_help_is_light(command):
     assert re.match(r"Usage: command .*\n", output)
 
 
-@pytest.mark.parametrize("command", ["regions", "repeats"])
+@pytest.mark.parametrize("command", ["look", "regions", "repeats"])
 def test_help_of_events_is_light(command):
     heavy = {*FRAMEWORKS, "pyarrow", "matplotlib", "onnxruntime", "scipy", "sklearn", "numba"}
     output = run(entry_point("ulmo"), command, "--help", heavy=heavy)
