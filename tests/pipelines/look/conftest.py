@@ -6,7 +6,8 @@ import pytest
 from tests.conftest import SAMPLES
 from ulmo.listening.listen import Wanted
 from ulmo.listening.recordings import Sources
-from ulmo.pipelines.look.look import LookSettings, look
+from ulmo.pipelines.look.look import look
+from ulmo.pipelines.look.recording import LookSettings
 from ulmo.tokenizer import load_tokenizer
 
 CALLS = SAMPLES / "harmonic_calls.wav"

@@ -2,11 +2,16 @@
 
 import re
 import shutil
+from threading import Thread
 
 import pytest
 
 from tests.conftest import SAMPLES
 from tests.pipelines.look.conftest import Parts
+from ulmo.listening.listen import Wanted
+from ulmo.listening.recordings import Sources
+from ulmo.pipelines.look.recording import LookSettings
+from ulmo.pipelines.look.serve import Pages, Server
 
 BROWSER = shutil.which("chromium")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -217,6 +222,25 @@ def test_a_name_with_html_is_inert(opened, write_page, tmp_path):
     assert page.locator("#name").text_content() == recording.name
     assert page.locator("img").count() == 0
     assert page.title() == f"{recording.name} - ulmo look"
+
+
+def test_served_pages_ask_this_computer_alone(browser, tokenizer):
+    sources = Sources.of(tokenizer, [SAMPLES / "harmonic_calls.wav"], Wanted(), workers=1)
+    requests, complaints = [], []
+    with Server(Pages(sources, LookSettings(impulses=False))) as server:
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        page = browser.new_page()
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("console", lambda message: complaints.append(message.text))
+        page.goto(server.address)
+        page.locator("ol a").click()
+        page.wait_for_selector(READY)
+        page.locator("#links a", has_text="All recordings").click()
+        page.wait_for_selector("ol a")
+        page.close()
+        server.shutdown()
+    assert complaints == []
+    assert all(url.startswith(server.address) for url in requests)
 
 
 def test_no_room_is_too_narrow(browser, calls_page):

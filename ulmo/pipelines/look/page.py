@@ -6,7 +6,7 @@ and the one script, and allows no connection. The payload is JSON without any le
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any
@@ -45,6 +45,34 @@ def make_page(title: str, payload: Mapping[str, Any]) -> bytes:
         found += [parts[name], rest] if mark else [piece]
     content = "".join(found).encode("utf-8", "replace")
     return BEGIN + content.removeprefix(BEGIN)
+
+
+def make_index(names: Sequence[str]) -> bytes:
+    """The page that lists recordings, where pages are served; links are their numbers."""
+    listed = "".join(
+        f'<li><a href="{number}/0">{_escaped(name)}</a></li>\n' for number, name in enumerate(names)
+    )
+    count = "1 recording" if len(names) == 1 else f"{len(names)} recordings"
+    words = "Each is listened to when you open it: a minute of sound takes about a second."
+    return _plain_page("Recordings", f"<p>{count}. {words}</p>\n<ol>\n{listed}</ol>")
+
+
+def make_trouble(name: str, words: str) -> bytes:
+    """The page of a recording that cannot be shown."""
+    return _plain_page(name, f'<p>{_escaped(words)}</p>\n<p><a href="../">All recordings</a></p>')
+
+
+def _plain_page(title: str, content: str) -> bytes:
+    """A page without a script."""
+    style = _text("page.css")
+    policy = _POLICY.format(script=_hash(""), style=_hash(style))
+    return (
+        BEGIN.decode() + f'<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{_escaped(title)} - ulmo look</title>\n<style>{style}</style>\n</head>\n"
+        f"<body>\n<main>\n<h1>{_escaped(title)}</h1>\n{content}\n</main>\n</body>\n</html>\n"
+    ).encode("utf-8", "replace")
 
 
 def as_json(payload: Mapping[str, Any]) -> str:

@@ -79,5 +79,6 @@ def payload_of(tokenizer: Tokenizer, found: Found) -> dict[str, Any]:
         },
         "regions": list(found.regions),
         "classes": list(found.classes),
+        "links": None,  # to other pages, where pages are served: all, earlier, later
         "surprise": None,  # bits of each column, where a model of tokens is there
     }

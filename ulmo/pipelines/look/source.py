@@ -23,7 +23,9 @@ def source_of(path: Path, tokens: Path | None = None) -> Source:
     UserError for a folder, for tokens of several recordings, and if the recording is not there.
     """
     if path.is_dir():
-        raise UserError(f"{path} is a folder, and a page shows one recording: name a file in it")
+        raise UserError(
+            f"{path} is a folder, and a page shows one recording: name a file in it, or add --serve"
+        )
     is_tokens = path.suffix in readers() and path.stem.endswith(STEM)
     if not is_tokens:
         if not path.is_file():

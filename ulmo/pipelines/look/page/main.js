@@ -10,6 +10,18 @@ function showHeader() {
   );
 }
 
+// Links to other pages, where pages are served.
+function showLinks() {
+  if (!given.links) return;
+  const words = { all: "All recordings", earlier: "Earlier part", later: "Later part" };
+  byId("links").hidden = false;
+  byId("links").append(
+    ...Object.entries(words)
+      .filter(([name]) => given.links[name])
+      .map(([name, text]) => make("a", { href: given.links[name], textContent: text })),
+  );
+}
+
 function applyTheme() {
   document.documentElement.dataset.theme = view.theme;
 }
@@ -80,6 +92,7 @@ function follow() {
 async function start() {
   applyTheme();
   showHeader();
+  showLinks();
   setUpBar();
   listKeys();
   labelBands();
