@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from benchmarks.planted import NOISES, RATE, Event, plant, shaped_noise
 from benchmarks.repeat_measures import SLACK_S, Found, as_row, judge
 from benchmarks.report import ROOT, machine, names_of, parser_of, publish, table
+from ulmo.listening.channels import Wish, material_of
 from ulmo.listening.listen import Wanted
 from ulmo.listening.recordings import Sources
-from ulmo.pipelines.repeats.hear import Wish, material_of
-from ulmo.pipelines.repeats.repeats import QUIET_DB, SILENT
+from ulmo.listening.repeats import QUIET_DB, SILENT
 from ulmo.sequence.repeats import Repeat, find_repeats
 from ulmo.tokenizer import load_tokenizer
 

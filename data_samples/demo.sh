@@ -1,5 +1,5 @@
 #!/bin/sh
-# recordings -> tiles -> a trained tokenizer -> tokens; what sounds in them, and what recurs: on the recordings here.
+# recordings -> tiles -> a trained tokenizer -> tokens; what sounds in them, what recurs, and a page to look at.
 #     sh demo.sh [OUT_DIR]
 set -eu
 out=${1:-demo_out}
@@ -29,4 +29,7 @@ say "What was found of the events that are known to be there"
 python "$here/found.py" "$out/regions.csv" "$out/repeats.csv"
 say "Tokens of a recording that was held out of training; one call sounds six times"
 python "$here/show.py" "$here/harmonic_calls.wav" "$out/run/tokenizer"
+say "ulmo look $here/harmonic_calls.wav --tokenizer $out/run/tokenizer --out $out/look.html"
+ulmo look "$here/harmonic_calls.wav" --tokenizer "$out/run/tokenizer" --out "$out/look.html"
 say "Now look at $out/run/pictures/reconstructions.png and losses.png, and at $out/repeats.png"
+say "Open $out/look.html with a browser (a double click does) to see and hear a recording and its tokens"

@@ -42,7 +42,7 @@ ROOMS = {
     "decoding": {*BASE, "preprocessing", "bundle", "encoding"},
     "tokenizer": TOKENIZING,
     "dataset": {*TOKENIZING, "evaluation"},
-    "listening": {*TOKENIZING, "formats", "jobs"},
+    "listening": {*TOKENIZING, "sequence", "formats", "jobs"},
     "pictures": {"config", "storage", "tokens"},
     "pipelines": COMMANDS,
     "reports": {*COMMANDS, "pipelines"},
@@ -177,7 +177,8 @@ def test_frameworks_stay_in_their_rooms(name):
         ("ulmo.pipelines.train.train", "ulmo.dataset", False, True),
         ("ulmo.pipelines.regions.regions", "ulmo.listening.listen", False, True),
         ("ulmo.pipelines.repeats.repeats", "ulmo.pipelines.regions.regions", True, False),
-        ("ulmo.listening.listen", "ulmo.sequence.regions", True, False),
+        ("ulmo.listening.regions", "ulmo.sequence.regions", False, True),
+        ("ulmo.listening.listen", "ulmo.pipelines.regions.regions", True, False),
         ("ulmo.cli.train", "ulmo.pipelines.train.train", True, True),
         ("ulmo.cli.train", "ulmo.pipelines.train.train", False, False),
     ],
@@ -258,7 +259,7 @@ def test_help_is_light(command):
     assert re.match(r"Usage: command .*\n", output)
 
 
-@pytest.mark.parametrize("command", ["regions", "repeats"])
+@pytest.mark.parametrize("command", ["look", "regions", "repeats"])
 def test_help_of_events_is_light(command):
     heavy = {*FRAMEWORKS, "pyarrow", "matplotlib", "onnxruntime", "scipy", "sklearn", "numba"}
     output = run(entry_point("ulmo"), command, "--help", heavy=heavy)

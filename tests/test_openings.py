@@ -39,6 +39,7 @@ def test_in_every_command(make_bundle, tmp_path):
         ("convert", out, "--out", tmp_path / "labels", "--format", "raven"),
         ("eval", chosen[1], tiles, "--json", tmp_path / "eval.json"),
         ("show", one, *TINY[:2], "--out", tmp_path / "one.png"),
+        ("look", one, "--out", tmp_path / "one.html"),
         ("regions", audio, *chosen, "--out", tmp_path / "r.csv", "--workers", 1),
         ("regions", audio, *chosen, "--out", tmp_path / "r.parquet", "--workers", 1),
         ("repeats", audio, "--out", tmp_path / "s.csv", "--picture", tmp_path / "s.png"),

@@ -7,6 +7,7 @@ from functools import cached_property, partial
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ulmo.arrays import Array, Ids
 from ulmo.bundle.bundle import Bundle
@@ -26,6 +27,7 @@ R = TypeVar("R")
 
 _MAX_THREADS = 1024
 _MAX_ITERATIONS = 10_000
+_CODES_AT_ONCE = 64
 
 
 class Decoder:
@@ -86,6 +88,28 @@ class Decoder:
         step = max(self._most * WINDOW_COLUMNS // ids.shape[1], 1)
         parts = (ids[start : start + step] for start in range(0, len(ids), step))
         return np.concatenate([self._decoder.run(["tiles"], {"ids": one})[0] for one in parts])
+
+    def decode_codes(self, codes: NDArray[np.integer]) -> Array:
+        """What each code sounds like on its own: a column of tiles, (n, M, time_stride), float32.
+
+        codes: ids (n,). Each is decoded from a grid of it alone, in all bands; band b of the
+        result lies in bins b * frequency_stride and above. Levels are those of the recordings in
+        dB if the tokenizer has constants for that, else normalised ones.
+
+        >>> ulmo.load_tokenizer().decode_codes(np.array([3, 7])).shape
+        (2, 224, 4)
+        """
+        model, constants = self.manifest.model, self.manifest.normalization
+        before, after = model.decoder_time_context
+        frames = slice(before * model.time_stride, (before + 1) * model.time_stride)
+        shape = (before + 1 + after, model.bands)
+        columns = [np.empty((0, model.tile_size, model.time_stride), np.float32)]
+        for start in range(0, len(codes), _CODES_AT_ONCE):
+            ids = np.asarray(codes[start : start + _CODES_AT_ONCE], np.int32)
+            grids = np.broadcast_to(ids[:, None, None], (len(ids), *shape))
+            columns.append(self.decode_ids(grids)[:, :, frames, 0])
+        values: Array = np.concatenate(columns)
+        return values if constants is None else constants.undo(values)
 
     def resynthesize(
         self, tokens: Tokens, *, normalization: Normalization | None = None, iterations: int = 32

@@ -263,3 +263,13 @@ def test_alignment_is_the_best_of_all_paths(rows, columns, seed):
     cells = np.random.default_rng(seed).integers(-4, 5, (1, rows, columns)).astype(np.float32)
     found = align(cells)
     assert found.score[0] == oracles.best_path(cells[0])
+
+
+def test_a_row_without_evidence_has_the_band_that_has_most():
+    """A limit as wide as this lets through rows in which no band has evidence."""
+    ids = random_stream(400, 3, 0)
+    found = find_repeats(
+        *(ids, everything(ids), equal_scores(3) - 2), column_s=0.04, begins=(0,), false_per_hour=1e6
+    )
+    assert found
+    assert all(0 <= repeat.low_band <= repeat.high_band < 3 for repeat in found)

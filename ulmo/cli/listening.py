@@ -74,6 +74,8 @@ _EVENTS = (
         group="Output",
         help="Format to write.  [default: as --out ends]",
     ),
+)
+_LISTENING = (
     cli.option(
         "--tokens",
         type=cli.PATH,
@@ -98,7 +100,14 @@ _LAST = (
 
 def events_options(function: F) -> F:
     """Add what comes first in a command that writes a table of events, and its recordings."""
-    for each in reversed((sources_argument, *_EVENTS)):
+    for each in reversed((sources_argument, *_EVENTS, *_LISTENING)):
+        function = each(function)
+    return function
+
+
+def listening_options(function: F) -> F:
+    """Add how recordings are heard: by which tokenizer, which channel, at which rate."""
+    for each in reversed(_LISTENING):
         function = each(function)
     return function
 

@@ -52,7 +52,7 @@ def regions(
     All recordings below a FOLDER are taken; one table holds the regions of all. The background is
     that of the recording itself, within a minute around each moment.
     """
-    from ulmo.pipelines.regions.classes import Classes
+    from ulmo.listening.classes import Classes
     from ulmo.pipelines.regions.regions import Listener, Made, write_regions
     from ulmo.reports.events import (
         ListeningProgress,

@@ -80,8 +80,9 @@ def repeats(
     """
     from ulmo.formats.event_files import check_event_file, event_format_of
     from ulmo.formats.events import REPEAT_COLUMNS
-    from ulmo.pipelines.repeats.like import Example
-    from ulmo.pipelines.repeats.repeats import Listener, RepeatSettings, find, write_repeats
+    from ulmo.listening.examples import Example
+    from ulmo.listening.repeats import Listener, RepeatSettings, find
+    from ulmo.pipelines.repeats.repeats import write_repeats
     from ulmo.reports.events import ListeningProgress, refused_line, repeats_json, repeats_summary
 
     left_out: Counter[str] = Counter()

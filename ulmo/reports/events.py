@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from ulmo.config import printable
 from ulmo.jobs.outcome import count_flags
+from ulmo.listening.occurrences import BACKGROUND, Sounds
+from ulmo.listening.repeats import Repeats
 from ulmo.pipelines.regions.regions import Made
-from ulmo.pipelines.repeats.repeats import Repeats
-from ulmo.pipelines.repeats.rows import BACKGROUND, Sounds
 from ulmo.reports.progress import counted, left_out_lines, named_lines
 from ulmo.reports.sound import flag_lines
 from ulmo.reports.tokenize import TokenizeProgress, lasting

@@ -151,7 +151,8 @@ def _row(evidence: Evidence, event: Event, *, match: int, group: int) -> Repeat:
     window = slice(event.window, event.window + event.length)
     partner = slice(event.partner, event.partner + event.length)
     bands = evidence.cells(evidence.rows[window], evidence.rows[partner]).sum(axis=0)
-    carrying: NDArray[np.int64] = np.flatnonzero(bands >= _CARRIES * bands.max())
+    most = bands.max()  # below zero in a row that only a very wide limit lets through
+    carrying: NDArray[np.int64] = np.flatnonzero(bands >= min(_CARRIES * most, most))
     return Repeat(
         first=int(event.first),
         end=int(event.end),

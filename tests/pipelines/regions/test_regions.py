@@ -18,7 +18,7 @@ from ulmo.cli.main import ulmo as command
 from ulmo.config import UserError
 from ulmo.formats.event_files import publish_events
 from ulmo.formats.events import EVENT_FORMATS, REPEAT_COLUMNS, Events, Place
-from ulmo.pipelines.regions.classes import Classes
+from ulmo.listening.classes import Classes
 from ulmo.pipelines.regions.regions import COLUMNS
 from ulmo.tokenizer import load_tokenizer
 

@@ -18,7 +18,7 @@ from ulmo.cli import exits
 from ulmo.cli.main import ulmo as command
 from ulmo.config import UserError
 from ulmo.formats.events import EVENT_FORMATS, REPEAT_COLUMNS
-from ulmo.pipelines.repeats.like import Example
+from ulmo.listening.examples import Example
 from ulmo.tokenizer import load_tokenizer
 
 RATE = 16_000

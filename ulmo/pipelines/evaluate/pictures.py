@@ -15,7 +15,6 @@ PICTURES = ("usage", "codes")  # the names of what is drawn
 _Counts = NDArray[np.int64]
 
 _MAX_CODES = 1024  # codes drawn, the most used first: more would be too small to see
-_BATCH = 64  # codes decoded at once
 
 
 @own_style()
@@ -102,21 +101,10 @@ def _draw_codes(tokenizer: Tokenizer, counts: _Counts) -> bytes:
 
 
 def _decoded_codes(tokenizer: Tokenizer, codes: NDArray[np.int64]) -> Array:
-    """Levels (n, bins, frames) of the middle patches of grids of one code each."""
+    """Levels (n, bins, frames) of the middle band of each code."""
     model = tokenizer.manifest.model
-    before, after = model.decoder_time_context
-    band, column = (model.bands - 1) // 2, before
-    bins = slice(band * model.frequency_stride, (band + 1) * model.frequency_stride)
-    frames = slice(column * model.time_stride, (column + 1) * model.time_stride)
-    patches = []
-    for start in range(0, len(codes), _BATCH):
-        ids = codes[start : start + _BATCH].astype(np.int32)
-        shape = (len(ids), before + 1 + after, model.bands)
-        decoded = tokenizer.decode_ids(np.broadcast_to(ids[:, None, None], shape))
-        patches.append(decoded[:, bins, frames, 0])
-    values: Array = np.concatenate(patches)
-    constants = tokenizer.manifest.normalization
-    return values if constants is None else constants.undo(values)
+    first = (model.bands - 1) // 2 * model.frequency_stride
+    return tokenizer.decode_codes(codes)[:, first : first + model.frequency_stride]
 
 
 def _mosaic(patches: Array, across: int, down: int) -> Array:

@@ -9,10 +9,10 @@ import numpy as np
 from ulmo.arrays import Array
 from ulmo.config import ClockSettings, UserError
 from ulmo.listening.cells import SILENCE_DB
+from ulmo.listening.occurrences import Occurrence, Sounds
+from ulmo.listening.repeats import Repeats
 from ulmo.pictures.axes import mark_hertz, own_style, refuse_foreign_picture, to_png
 from ulmo.pictures.own_matplotlib import Figure
-from ulmo.pipelines.repeats.repeats import Repeats
-from ulmo.pipelines.repeats.rows import Occurrence, Sounds
 from ulmo.preprocessing.frontends import build_frontend, stream_power
 from ulmo.preprocessing.normalize import to_db
 from ulmo.preprocessing.reading.audio import RefusedError, open_recording

@@ -11,8 +11,8 @@ import numpy as np
 from ulmo.formats.events import (
     Place,
 )
+from ulmo.listening.channels import Channel, Train
 from ulmo.listening.listen import When
-from ulmo.pipelines.repeats.hear import Channel, Train
 from ulmo.sequence.periods import Period, find_period
 from ulmo.storage.names import portable
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ulmo.listening.listen import When
-from ulmo.pipelines.repeats.rows import (
+from ulmo.listening.occurrences import (
     BACKGROUND,
     IMPULSES,
     SOUND,

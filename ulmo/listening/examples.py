@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import UserError
-from ulmo.pipelines.repeats.hear import Channel
-from ulmo.pipelines.repeats.rows import BACKGROUND, Occurrence, Sounds
+from ulmo.listening.channels import Channel
+from ulmo.listening.occurrences import BACKGROUND, Occurrence, Sounds
 
 _FORM = re.compile(r"(?P<path>.+):(?P<start>\d+(\.\d*)?)-(?P<end>\d+(\.\d*)?)", re.DOTALL)
 _LEAST_SHARED = 0.5  # of the shorter of example and occurrence

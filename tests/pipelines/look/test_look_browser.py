@@ -1,0 +1,254 @@
+"""The page of ulmo look in a real browser: Debian's Chromium, by playwright. Nothing is online."""
+
+import re
+import shutil
+from threading import Thread
+
+import pytest
+
+from tests.conftest import SAMPLES
+from tests.pipelines.look.conftest import Parts
+from ulmo.listening.listen import Wanted
+from ulmo.listening.recordings import Sources
+from ulmo.pipelines.look.recording import LookSettings
+from ulmo.pipelines.look.serve import Pages, Server
+
+BROWSER = shutil.which("chromium")
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no chromium: apt-get install it")
+READY = "html[data-ready=yes]"
+PIXEL = """([x, y]) => {  // of the token rows, by a copy: to read a canvas makes it slow
+    const copy = document.createElement("canvas").getContext("2d");
+    copy.drawImage(document.getElementById("tokens"), -x, -y);
+    return [...copy.getImageData(0, 0, 1, 1).data.slice(0, 3)];
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=BROWSER)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def opened(browser):
+    """Open a page; at the end it must have asked for nothing, and complained of nothing."""
+    contexts, requests, complaints = [], [], []
+
+    def open_page(path, **options):
+        context = browser.new_context(viewport={"width": 1240, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(path.as_uri())
+        page.wait_for_selector(READY)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    assert [url for url in requests if not url.startswith(("file:", "blob:null/"))] == []
+    assert len([url for url in requests if url.startswith("file:")]) == len(contexts)
+
+
+@pytest.fixture
+def page(opened, calls_page):
+    return opened(calls_page)
+
+
+def middle_of(page, column, band):
+    """The place in the window of a token in its row."""
+    box = page.locator("#tokens").bounding_box()
+    time = page.evaluate("c => ulmo.columnStart(c) + ulmo.given.tokens.column_s / 2", column)
+    x = page.evaluate("([t, w]) => ulmo.xOf(t, w)", [time, box["width"]])
+    bands = page.evaluate("ulmo.given.tokens.bands")
+    return box["x"] + x, box["y"] + (bands - band - 0.5) * box["height"] / bands
+
+
+def test_a_click_plays_from_that_column(page):
+    x, _ = middle_of(page, 60, 2)
+    page.mouse.click(x, page.locator("#spectrogram").bounding_box()["y"] + 20)
+    page.wait_for_function("ulmo.player.isPlaying && ulmo.player.time > 60 * 0.04 + 0.02")
+    assert 2.4 <= page.evaluate("ulmo.player.time") < 3.5
+    assert page.locator("#play").text_content() == "Pause"
+    page.locator("#play").click()
+    assert not page.evaluate("ulmo.player.isPlaying")
+
+
+def test_the_sound_that_is_played_is_that_of_the_column(page):
+    """The first call begins at 0.5 s: before it is near silence."""
+    loud = """([from, to]) => {
+        const { buffer } = ulmo.player;
+        const rate = buffer.sampleRate;
+        const part = buffer.getChannelData(0).subarray(from * rate, to * rate);
+        return Math.max(...part.map(Math.abs));
+    }"""
+    before, inside = (page.evaluate(loud, each) for each in ([0.1, 0.4], [0.5, 0.9]))
+    assert inside > 5 * before
+
+
+def test_a_token_has_the_colour_of_its_code_and_its_id_as_hover_text(page, calls_page, tokenizer):
+    ids = tokenizer.encode(SAMPLES / "harmonic_calls.wav").ids
+    payload = Parts(calls_page.read_bytes()).payload
+    colours = {each["id"]: each["colour"] for each in payload["codes"]}
+    page.evaluate("ulmo.showWindow(0.4, 1.4)")
+    page.wait_for_timeout(100)
+    for column, band in ((12, 0), (16, 2), (25, 3)):
+        x, y = middle_of(page, column, band)
+        page.mouse.move(x, y)
+        assert f"code {ids[column, band]}," in page.locator("#tip").text_content()
+        box = page.locator("#tokens").bounding_box()
+        place = [x - box["x"] - 8, y - box["y"] - 7]  # beside the number in the cell
+        pixel = page.evaluate(PIXEL, place)
+        assert "#{:02x}{:02x}{:02x}".format(*pixel) == colours[ids[column, band]]
+
+
+def test_a_click_on_a_token_lights_up_all_its_places(page, tokenizer):
+    ids = tokenizer.encode(SAMPLES / "harmonic_calls.wav").ids
+    page.mouse.click(*middle_of(page, 16, 2))
+    code = int(ids[16, 2])
+    assert page.evaluate("ulmo.view.lit") == code
+    words = page.locator("#lit strong").text_content()
+    assert words.startswith(f"code {code}: {int((ids == code).sum())} place")
+    page.locator("#lit button", has_text="Clear").click()
+    assert page.evaluate("ulmo.view.lit") is None
+
+
+def test_the_keyboard_alone_reaches_everything(page, tokenizer):
+    ids = tokenizer.encode(SAMPLES / "harmonic_calls.wav").ids
+    reached = set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id"))
+        if page.evaluate("document.activeElement.id") == "stack":
+            break
+    names = {"play", "speed", "loop", "nearer", "farther", "whole", "drag", "scale", "floor"}
+    assert names | {"ceiling", "show-regions", "show-repeats", "show-grid", "theme"} <= reached
+    for key in ("Home", *(["ArrowRight"] * 16), "ArrowUp", "ArrowUp"):
+        page.keyboard.press(key)
+    sync_api.expect(page.locator("#readout")).to_contain_text(f"code {ids[16, 2]},")
+    page.keyboard.press("Enter")
+    assert page.evaluate("ulmo.view.lit") == int(ids[16, 2])
+    page.keyboard.press("[")
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("]")
+    assert page.locator("#from").input_value() == "0.640"
+    assert page.locator("#to").input_value() == "1.040"
+    page.keyboard.press("+")
+    assert page.evaluate("ulmo.view.to - ulmo.view.from") < 6
+    page.keyboard.press(" ")
+    page.wait_for_function("ulmo.player.isPlaying")
+    page.keyboard.press(" ")
+    page.keyboard.press("Escape")
+    assert page.locator("#selection").is_hidden()
+    page.keyboard.press("/")
+    page.keyboard.type(str(ids[16, 2]))
+    page.keyboard.press("Enter")
+    assert page.evaluate("ulmo.view.lit") == int(ids[16, 2])
+    assert page.locator("#codes article").first.get_attribute("id") == f"code-{ids[16, 2]}"
+
+
+def test_wheel_zooms_at_the_pointer_and_drag_selects(page):
+    box = page.locator("#spectrogram").bounding_box()
+    x, y = box["x"] + box["width"] / 4, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.wheel(0, -600)
+    page.wait_for_function("ulmo.view.to - ulmo.view.from < 4")
+    view = page.evaluate("[ulmo.view.from, ulmo.view.to]")
+    assert view[0] + (view[1] - view[0]) / 4 == pytest.approx(2.0, abs=0.05)
+    page.mouse.down()
+    page.mouse.move(x + 200, y + 60, steps=4)
+    page.mouse.up()
+    assert page.locator("#selection").is_visible()
+    assert float(page.locator("#from").input_value()) == pytest.approx(2.0, abs=0.05)
+    assert not page.evaluate("ulmo.player.isPlaying")
+
+
+@pytest.mark.parametrize(
+    ("kind", "ending", "begin"),
+    [
+        ("csv", ".csv", b"recording,channel,start_s,end_s,low_hz,high_hz,start_utc\r\n"),
+        ("raven", ".selections.txt", b"Selection\tView\tChannel\tBegin Time (s)"),
+        ("audacity", ".labels.txt", b"1.000000\t1.500000\tharmonic_calls.wav\n\\\t200.0"),
+        ("wav", ".wav", b"RIFF"),
+    ],
+)
+def test_a_selection_is_saved(page, kind, ending, begin, tmp_path):
+    page.evaluate("ulmo.select({ from: 1, to: 1.5, low: 200, high: 4000 })")
+    with page.expect_download() as download:
+        page.locator(f"[data-save={kind}]").click()
+    assert download.value.suggested_filename == f"harmonic_calls_1.00-1.50s{ending}"
+    download.value.save_as(tmp_path / "saved")
+    content = (tmp_path / "saved").read_bytes()
+    assert content.startswith(begin)
+    if kind == "csv":
+        assert b"harmonic_calls.wav,,1.000000,1.500000,200.0,4000.0," in content
+
+
+def test_a_selection_is_played_in_a_loop(page):
+    page.evaluate("ulmo.select({ from: 1, to: 1.2, low: 0, high: 4000 })")
+    page.locator("#loop").check()
+    page.locator("#play-selection").click()
+    page.wait_for_timeout(500)
+    assert page.evaluate("ulmo.player.isPlaying")
+    assert 1 <= page.evaluate("ulmo.player.time") <= 1.2
+
+
+def test_slow_speeds_are_true_time_expansion(opened, write_page, tmp_path):
+    recording = SAMPLES / "ultrasound" / "bat_pass.wav"
+    page = opened(write_page(recording, tmp_path / "bat.html", time_expansion=10).page)
+    lines = page.locator("#lines").text_content()
+    assert re.search(r"reaches to \d+ kHz.*1/10", lines)
+    assert page.evaluate("ulmo.player.speed") == 0.1 or page.evaluate("ulmo.given.sound.slowed") < 5
+    page.locator("#speed").select_option("0.05")
+    page.locator("#stack").focus()
+    page.keyboard.press(" ")
+    page.wait_for_timeout(400)
+    assert 0 < page.evaluate("ulmo.player.time") < 0.05
+    seconds = page.evaluate("ulmo.given.recording.seconds * ulmo.given.sound.slowed")
+    assert page.evaluate("ulmo.player.buffer.duration") == pytest.approx(seconds, abs=0.05)
+
+
+def test_a_name_with_html_is_inert(opened, write_page, tmp_path):
+    recording = tmp_path / "<img src=x onerror=document.title=1>.wav"
+    recording.write_bytes((SAMPLES / "harmonic_calls.wav").read_bytes())
+    page = opened(write_page(recording, tmp_path / "evil.html").page)
+    assert page.locator("#name").text_content() == recording.name
+    assert page.locator("img").count() == 0
+    assert page.title() == f"{recording.name} - ulmo look"
+
+
+def test_served_pages_ask_this_computer_alone(browser, tokenizer):
+    sources = Sources.of(tokenizer, [SAMPLES / "harmonic_calls.wav"], Wanted(), workers=1)
+    requests, complaints = [], []
+    with Server(Pages(sources, LookSettings(impulses=False))) as server:
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        page = browser.new_page()
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("console", lambda message: complaints.append(message.text))
+        page.goto(server.address)
+        page.locator("ol a").click()
+        page.wait_for_selector(READY)
+        page.locator("#links a", has_text="All recordings").click()
+        page.wait_for_selector("ol a")
+        page.close()
+        server.shutdown()
+    assert complaints == []
+    assert all(url.startswith(server.address) for url in requests)
+
+
+def test_no_room_is_too_narrow(browser, calls_page):
+    for scheme in ("light", "dark"):
+        context = browser.new_context(viewport={"width": 390, "height": 800}, color_scheme=scheme)
+        page = context.new_page()
+        page.goto(calls_page.as_uri())
+        page.wait_for_selector(READY)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert page.evaluate("document.documentElement.dataset.theme") == scheme
+        context.close()

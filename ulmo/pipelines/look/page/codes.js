@@ -1,0 +1,181 @@
+// The list of codes: what each decodes to, real snippets of it, and the codes most like it.
+
+const CARDS_AT_ONCE = 36;
+const PATCHES_IN_ROW = 64; // of the picture of codes, as in codes.py
+
+let codePixels = null; // the picture of what all codes decode to
+let shownCards = CARDS_AT_ONCE;
+
+async function loadCodes() {
+  codePixels = await greyPixels(given.code_picture.webp);
+}
+
+// The middle frequency of where a code is used.
+function pitchOf(code) {
+  const edges = tokens.edges_hz;
+  const sum = code.bands.reduce((total, count, band) => total + count * (edges[band] + edges[band + 1]), 0);
+  return sum / (2 * code.count);
+}
+
+const lightness = (code) => {
+  const [red, green, blue] = [1, 3, 5].map((place) => parseInt(code.colour.slice(place, place + 2), 16));
+  return 0.3 * red + 0.59 * green + 0.11 * blue;
+};
+
+const ORDERS = {
+  use: (a, b) => b.count - a.count,
+  rarity: (a, b) => a.count - b.count,
+  pitch: (a, b) => pitchOf(a) - pitchOf(b),
+  loudness: (a, b) => b.loudness - a.loudness,
+  likeness: (a, b) => lightness(a) - lightness(b),
+  id: (a, b) => a.id - b.id,
+};
+
+function foundCodes() {
+  const words = byId("search").value.trim();
+  const found = words ? codes.filter((code) => String(code.id).startsWith(words)) : [...codes];
+  return found.sort((a, b) =>
+    (String(b.id) === words) - (String(a.id) === words) || ORDERS[byId("sort").value](a, b) || a.id - b.id);
+}
+
+function listCodes() {
+  const found = foundCodes();
+  byId("codes").className = "cards";
+  byId("codes").replaceChildren(...found.slice(0, shownCards).map(codeCard));
+  byId("codes-count").textContent = `${Math.min(shownCards, found.length)} of ${found.length} shown`;
+  byId("more").hidden = found.length <= shownCards;
+  markLitCard();
+}
+
+function chip(id, words = String(id)) {
+  const made = button(words, () => showCode(id), { className: "chip" });
+  made.style.borderLeftColor = colourOf(id);
+  made.setAttribute("aria-label", `Show code ${id}`);
+  return made;
+}
+
+function codeCard(code) {
+  const swatch = make("span", { className: "swatch" });
+  swatch.style.background = code.colour;
+  const used = code.bands.flatMap((count, band) => (count ? [band] : []));
+  const decoded = make("canvas", { role: "img", ariaLabel: `What code ${code.id} decodes to` });
+  const edges = tokens.edges_hz;
+  const where = `${rangeText(edges[used[0]], edges[used.at(-1) + 1])}`;
+  const card = make("article", { className: "card", id: `code-${code.id}` },
+    make("h3", {},
+      swatch,
+      button(`Code ${code.id}`, () => light(view.lit === code.id ? null : code.id),
+        { title: "Light up all its places" }),
+      make("span", { textContent: `${code.count} \u00d7, ${shareText(code.count / countOfTokens)}` })),
+    make("p", { textContent: `Used from ${where}.` }),
+    make("div", { className: "pictures" },
+      make("figure", {}, decoded, "decodes to"),
+      ...code.places.map((place) => snippetButton(code, place))),
+    make("p", { className: "group" }, "Most like it ", ...code.nearest.map((id) => chip(id))),
+  );
+  if (code.following.length) {
+    const chips = code.following.map(([id, count]) => chip(id, `${id} (${count} \u00d7)`));
+    card.append(make("p", { className: "group" }, "Followed by ", ...chips));
+  }
+  card.ulmoDraw = () => drawDecoded(decoded, code, used);
+  card.ulmoDraw();
+  return card;
+}
+
+// A real place of a code: its picture, which plays it.
+function snippetButton(code, [column, band]) {
+  const picture = make("canvas");
+  const when = timeText(columnStart(column), 2);
+  const made = button("", () => player.play(...snippet(column), byId("loop").checked),
+    { ariaLabel: `Play code ${code.id} at ${when}` });
+  made.append(picture, `\u25b6 ${when}`);
+  drawSnippet(picture, column, band);
+  return made;
+}
+
+function drawSnippet(canvas, column, band) {
+  const { context, width, height } = drawn(canvas, 66, 72);
+  const start = columnStart(column);
+  const [from, to] = [start - 4 * tokens.column_s, start + 5 * tokens.column_s];
+  const table = colourTable(view.theme, byteOfDb(view.floor), byteOfDb(view.ceiling));
+  const box = { x: 0, y: 0, width, height };
+  paintLevels(context, from, to, box, table, (share) => rowOfHertz((1 - share) * heardHz));
+  const y = (hertz) => (1 - Math.min(hertz / heardHz, 1)) * height;
+  const [low, high] = [tokens.edges_hz[band], tokens.edges_hz[band + 1]];
+  context.strokeStyle = overInk();
+  context.lineWidth = 1;
+  const cell = width / 9;
+  context.strokeRect(4 * cell, y(high) + 0.5, cell, Math.max(y(low) - y(high) - 1, 2));
+}
+
+// A canvas that is not in the page yet, with its context in CSS pixels.
+function drawn(canvas, width, height) {
+  const ratio = devicePixelRatio || 1;
+  canvas.width = Math.round(width * ratio);
+  canvas.height = Math.round(height * ratio);
+  canvas.style.width = `${width}px`;
+  canvas.style.height = `${height}px`;
+  const context = canvas.getContext("2d");
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  return { context, width, height };
+}
+
+// What a code decodes to, in each band where it is used; the other bands are left empty.
+function drawDecoded(canvas, code, used) {
+  const { context, width, height } = drawn(canvas, 44, 72);
+  const { width: frames, height: bins } = given.code_picture;
+  const number = codes.indexOf(code);
+  const left = (number % PATCHES_IN_ROW) * frames;
+  const top = Math.floor(number / PATCHES_IN_ROW) * bins;
+  const image = new ImageData(frames, bins);
+  const pixels = new Uint32Array(image.data.buffer);
+  const table = colourTable(view.theme, 0, 255);
+  const stride = Math.ceil(bins / tokens.bands);
+  for (let y = 0; y < bins; y += 1) {
+    if (!used.includes(Math.floor((bins - 1 - y) / stride))) continue;
+    for (let x = 0; x < frames; x += 1) {
+      pixels[y * frames + x] = table[codePixels.data[4 * ((top + y) * codePixels.width + left + x)]];
+    }
+  }
+  scratch.width = frames;
+  scratch.height = bins;
+  scratch.getContext("2d").putImageData(image, 0, 0);
+  context.strokeStyle = ink("line");
+  context.strokeRect(0.5, 0.5, width - 1, height - 1);
+  context.drawImage(scratch, 0, 0, width, height);
+}
+
+function markLitCard() {
+  for (const card of byId("codes").children) {
+    card.classList.toggle("lit", card.id === `code-${view.lit}`);
+  }
+}
+
+// Go to a code in the list, and light it up.
+function showCode(id) {
+  byId("search").value = String(id);
+  listCodes();
+  light(id);
+  byId(`code-${id}`)?.scrollIntoView({ block: "center" });
+  byId(`code-${id}`)?.querySelector("button").focus({ preventScroll: true });
+}
+
+function listenToCodes() {
+  byId("codes-words").textContent =
+    `${codes.length} codes are used here. Like colours are like codes. Each has what it decodes to, ` +
+    "and up to three places in the recording where it fits best: press one to hear it.";
+  const again = () => {
+    shownCards = CARDS_AT_ONCE;
+    listCodes();
+  };
+  byId("search").addEventListener("input", again);
+  byId("search").addEventListener("keydown", (event) => {
+    const id = Number(byId("search").value);
+    if (event.key === "Enter" && codeById.has(id)) light(id);
+  });
+  byId("sort").addEventListener("change", again);
+  byId("more").addEventListener("click", () => {
+    shownCards += CARDS_AT_ONCE;
+    listCodes();
+  });
+}

@@ -1,0 +1,190 @@
+// What recurs: a lane for each class over time, and a card for each with sound and intervals.
+
+const LANE_PIXELS = 24;
+const BREATH_S = 0.15; // after each sound, when all of a class are played
+
+// After Okabe and Ito, for people who are colour-blind; their yellow is not seen on white.
+const CLASS_COLOURS = ["#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#5b7fe0"];
+const classColour = (number) => CLASS_COLOURS[number % CLASS_COLOURS.length];
+
+function className(each, isLong = false) {
+  if (each.kind === "background") return isLong ? "background" : "hum";
+  const word = each.kind === "impulses" ? (isLong ? "impulses " : "i") : isLong ? "class " : "";
+  return `${word}${each.number}`;
+}
+
+// What is played of an occurrence: it, and a little before and after.
+function heardOf([from, to]) {
+  const around = 1.5 * tokens.column_s;
+  return [Math.max(from - around, startS), Math.min(to + around, endS)];
+}
+
+const playBox = (box) => {
+  player.play(...heardOf(box), byId("loop").checked);
+  reveal(box[0]);
+};
+const playClass = (each) => player.playAll(each.boxes.map(heardOf));
+
+function drawLanes() {
+  rows.lanes.style.height = `${LANE_PIXELS * classes.length}px`;
+  if (!classes.length) return;
+  const { context, width } = prepared(rows.lanes);
+  classes.forEach((each, number) => {
+    const top = number * LANE_PIXELS;
+    context.fillStyle = ink("panel");
+    context.fillRect(0, top + 1, width, LANE_PIXELS - 2);
+    context.fillStyle = classColour(number);
+    for (const [from, to] of each.boxes) {
+      if (to < view.from || from > view.to) continue;
+      const left = xOf(from, width);
+      context.fillRect(left, top + 4, Math.max(xOf(to, width) - left, 2), LANE_PIXELS - 8);
+    }
+  });
+}
+
+function labelLanes() {
+  byId("lanes-name").replaceChildren(
+    ...classes.map((each, number) => {
+      const words = `${className(each, innerWidth > 600)} \u00d7${each.boxes.length}`;
+      const label = button(words, () => playClass(each));
+      label.title = `Play all of ${className(each, true)}`;
+      label.setAttribute("aria-label", label.title);
+      label.style.borderLeftColor = classColour(number);
+      return label;
+    }),
+  );
+}
+
+function occurrenceAt(time, y) {
+  const each = classes[Math.floor(y / LANE_PIXELS)];
+  const slack = (3 * (view.to - view.from)) / rows.lanes.clientWidth; // three pixels
+  const number = each?.boxes.findIndex(([from, to]) => time >= from - slack && time <= to + slack);
+  return each && number >= 0 ? { each, number, box: each.boxes[number] } : null;
+}
+
+function clickLane(time, y) {
+  const found = occurrenceAt(time, y);
+  if (!found) {
+    player.play(time);
+    return;
+  }
+  const [from, to, low, high] = found.box;
+  select({ from, to, low, high });
+  playBox(found.box);
+}
+
+function laneTip(time, y) {
+  const found = occurrenceAt(time, y);
+  if (!found) return timeText(time);
+  const { each, number, box } = found;
+  const false_rows = each.false_per_hour[number];
+  const sure = false_rows === null ? "" : `\nabout ${Number(false_rows.toPrecision(2))} like it an hour come by chance`;
+  return `${className(each, true)}, ${number + 1} of ${each.boxes.length}: ${timeText(box[0])}, ` +
+    `${lengthText(box[1] - box[0])}, ${rangeText(box[2], box[3])}${sure}`;
+}
+
+// How a class recurs, in words.
+function recurrence(each) {
+  const times = countText(each.boxes.length, "time");
+  if (each.period) {
+    const [period, jitter] = each.period;
+    return `${times}, every ${lengthText(period)} (give or take ${lengthText(jitter)})`;
+  }
+  if (!each.intervals.length) return times;
+  return `${times}; the middle interval is ${lengthText(median(each.intervals))}, with no steady period`;
+}
+
+function classCard(each, number) {
+  const lows = each.boxes.map((box) => box[2]);
+  const highs = each.boxes.map((box) => box[3]);
+  const lengths = each.boxes.map(([from, to]) => to - from);
+  const medoid = each.boxes[each.medoid];
+  const swatch = make("span", { className: "swatch" });
+  swatch.style.background = classColour(number);
+  const title = className(each, true);
+  const length = each.kind === "impulses" ? "" : `, ${lengthText(median(lengths))} long`;
+  const picture = make("canvas", { role: "img", ariaLabel: `Spectrogram of ${title}` });
+  const bars = make("canvas", { role: "img", ariaLabel: `Intervals of ${title}` });
+  pictures.push(() => {
+    drawMedoid(picture, medoid, classColour(number));
+    drawIntervals(bars, each);
+  });
+  return make("article", { className: "card" },
+    make("h3", {}, swatch, title[0].toUpperCase() + title.slice(1)),
+    make("p", { textContent: `${recurrence(each)}. ${rangeText(Math.min(...lows), Math.max(...highs))}${length}.` }),
+    make("div", { className: "pictures" },
+      make("figure", {}, picture, `at ${timeText(medoid[0])}`),
+      make("figure", {}, bars, "intervals"),
+    ),
+    make("p", { className: "group" },
+      button("Play", () => playBox(medoid), { ariaLabel: `Play ${title}` }),
+      button("Play all", () => playClass(each), { ariaLabel: `Play all of ${title}` }),
+      button("Earlier", () => step(each, -1), { ariaLabel: `Play the one of ${title} before` }),
+      button("Later", () => step(each, 1), { ariaLabel: `Play the next one of ${title}` }),
+    ),
+  );
+}
+
+// Play the occurrence before (-1) or after (1) the one that the cursor is in or behind.
+const lastPlayed = new Map();
+function step(each, direction) {
+  const count = each.boxes.length;
+  const number = ((lastPlayed.get(each) ?? each.medoid) + direction + count) % count;
+  lastPlayed.set(each, number);
+  const [from, to, low, high] = each.boxes[number];
+  select({ from, to, low, high });
+  playBox(each.boxes[number]);
+}
+
+function sized(canvas, width, height) {
+  canvas.style.width = `${width}px`;
+  canvas.style.height = `${height}px`;
+  return prepared(canvas);
+}
+
+function drawMedoid(canvas, [from, to, low, high], colour) {
+  const { context, width, height } = sized(canvas, 190, 96);
+  const around = Math.max((to - from) * 0.4, 4 * tokens.column_s);
+  const [begin, end] = [Math.max(from - around, startS), Math.min(to + around, endS)];
+  const top = Math.min(Math.max(2 * high, heardHz), topHz);
+  const table = colourTable(view.theme, byteOfDb(view.floor), byteOfDb(view.ceiling));
+  const box = { x: 0, y: 0, width, height };
+  paintLevels(context, begin, end, box, table, (share) => rowOfHertz((1 - share) * top));
+  const x = (time) => ((time - begin) / (end - begin)) * width;
+  const y = (hertz) => (1 - hertz / top) * height;
+  context.strokeStyle = colour;
+  context.lineWidth = 1.5;
+  context.strokeRect(x(from), y(high) + 1, x(to) - x(from), y(low) - y(high) - 2);
+}
+
+function drawIntervals(canvas, each) {
+  const { context, width, height } = sized(canvas, 110, 96);
+  const values = each.intervals;
+  if (!values.length) return;
+  const most = 3 * median(values);
+  const bars = new Array(22).fill(0);
+  for (const value of values) {
+    if (value < most) bars[Math.floor((value / most) * bars.length)] += 1;
+  }
+  const highest = Math.max(...bars);
+  context.fillStyle = ink("soft");
+  bars.forEach((bar, number) => {
+    const tall = (bar / highest) * (height - 20);
+    context.fillRect((number / bars.length) * width, height - 16 - tall, width / bars.length - 1, tall);
+  });
+  context.fillRect(0, height - 16, width, 1);
+  context.font = "11px system-ui, sans-serif";
+  context.fillText("0", 0, height - 3);
+  const words = lengthText(most);
+  context.fillText(words, width - context.measureText(words).width, height - 3);
+}
+
+function listClasses() {
+  const real = classes.filter((each) => each.kind !== "background").length;
+  byId("repeats-words").textContent = real
+    ? `${real} ${real === 1 ? "class" : "classes"} of sounds that come back. Some may be there by ` +
+      "chance: listen to them. Click on a lane above to hear one of it."
+    : "No sound was found that surely comes back in this recording.";
+  byId("repeats").className = "cards";
+  byId("repeats").append(...classes.map(classCard));
+}

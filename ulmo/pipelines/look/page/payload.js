@@ -1,0 +1,60 @@
+// What the page was given; its schema stands in payload.py.
+
+const given = JSON.parse(byId("payload").textContent);
+
+const { recording, tokens, codes, regions, classes } = given;
+const startS = recording.start_s;
+const endS = recording.start_s + recording.seconds;
+const topHz = given.spectrogram.top_hz;
+const heardHz = Math.min(tokens.edges_hz[tokens.bands], topHz);
+
+function bytesOf(base64) {
+  const letters = atob(base64);
+  const bytes = new Uint8Array(letters.length);
+  for (let place = 0; place < letters.length; place += 1) bytes[place] = letters.charCodeAt(place);
+  return bytes;
+}
+
+const ids = new Uint32Array(bytesOf(tokens.ids).buffer); // column by column, low bands first
+const idAt = (column, band) => ids[column * tokens.bands + band];
+
+const codeById = new Map(codes.map((code) => [code.id, code]));
+const countOfTokens = codes.reduce((sum, code) => sum + code.count, 0);
+
+// The time at which a column begins. Between segments, time was left out.
+function columnStart(column) {
+  const segment = tokens.segments.findLast(([first]) => first <= column) ?? [0, startS];
+  return segment[1] + (column - segment[0]) * tokens.column_s;
+}
+
+// The column at a time; null where there is none.
+function columnAt(time) {
+  for (let number = tokens.segments.length - 1; number >= 0; number -= 1) {
+    const [first, start] = tokens.segments[number];
+    if (time < start) continue;
+    const end = tokens.segments[number + 1]?.[0] ?? tokens.columns;
+    const column = first + Math.floor((time - start) / tokens.column_s + 1e-9);
+    return column < end ? column : null;
+  }
+  return null;
+}
+
+// The band of a frequency; null above what is heard.
+function bandAt(hertz) {
+  const band = tokens.edges_hz.findLastIndex((edge) => edge <= hertz);
+  return band >= 0 && band < tokens.bands ? band : null;
+}
+
+function codeName(id) {
+  if (codeById.has(id) || id < tokens.unk) return `code ${id}`;
+  return id === tokens.unk ? "unknown (<unk>)" : "time left out (<gap>)";
+}
+
+// What one token is, in words.
+function tokenText(column, band) {
+  const id = idAt(column, band);
+  const code = codeById.get(id);
+  const share = code ? `, ${shareText(code.count / countOfTokens)} of the tokens here` : "";
+  const edges = tokens.edges_hz;
+  return `${codeName(id)}, ${rangeText(edges[band], edges[band + 1])}${share}`;
+}
