@@ -35,7 +35,7 @@ search: $(STAMP)
 MUTANTS ?= 100000
 fuzz-parsers: $(STAMP)
 	$(BIN)/python -m tests.fuzz.parsers --count $(MUTANTS)
-	ULMO_EVERY_BYTE=1 $(BIN)/python -m pytest -q --no-cov tests/pipelines/verify/test_every_byte.py
+	ULMO_ALL=1 $(BIN)/python -m pytest -q --no-cov tests/pipelines/verify/test_every_byte.py
 
 # Known vulnerabilities of the installed packages, as pypi.org lists them. Says so if the index has no such list.
 audit: $(STAMP)
@@ -51,6 +51,7 @@ crash: $(STAMP)
 	$(BIN)/python -m tests.crash.training kill 100
 	$(BIN)/python -m tests.crash.training full 50
 	$(BIN)/python -m tests.crash.training stops 8
+	ULMO_ALL=1 $(BIN)/python -m pytest -n auto --no-cov -m kills
 
 # Several jobs on one output for MINUTES, with signals to all of them and recordings that change meanwhile. Prints how
 # many there were, of what. MINUTES may be exceeded by a round.

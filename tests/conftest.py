@@ -79,6 +79,14 @@ def pytest_runtest_protocol(item, nextitem):
         os.environ.update(kept)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def without_waiting_for_the_disk():
+    """Files are written, but not waited for. What is synced, and in which order: tests/crash."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_tiles(tmp_path_factory):
     """data_samples as tiles of 32 x 32: 8 kHz, 8 ms a frame."""

@@ -35,11 +35,6 @@ MAKERS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def without_waiting_for_the_disk(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-
-
 def contents_after_failures(out, run, *, lasting=False):
     """What two runs make of a folder, with the path of the open that fails in the first.
 
