@@ -42,7 +42,8 @@ audit: $(STAMP)
 	@$(BIN)/python -m pip install --quiet 'pip-audit>=2.7'
 	@$(BIN)/python -m tests.audit
 
-# CRASH kills, spread over all calls that write; full disks; kills in ulmo-train. Takes about an hour.
+# CRASH kills, spread over all calls that write; full disks; kills in ulmo-train; then the tests of which `make test`
+# takes a share. Takes about an hour.
 CRASH ?= 5000
 crash: $(STAMP)
 	$(BIN)/python -m tests.crash.campaign kill $(CRASH) full 1000

@@ -152,8 +152,7 @@ class TestFolder:
 
 
 class TestTimeline:
-    @pytest.mark.parametrize("gaps", GAPS)
-    @pytest.mark.parametrize("workers", [1, 2])
+    @pytest.mark.parametrize(("gaps", "workers"), [*((each, 1) for each in GAPS), ("one", 2)])
     def test_all_stretches_of_all_recordings_stand_at_their_time(
         self, gaps, workers, field, tokenizer, tmp_path
     ):
