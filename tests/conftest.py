@@ -44,7 +44,7 @@ WITHOUT_COVERAGE = (
     *("test_train_objectives", "test_verify_names", "test_vqvae", "test_wav2vec2"),
     *("test_bad_reads", "test_extras", "test_failing_reads", "test_planning_work"),
     *("test_prep_again", "test_processes", "test_short_reads", "test_simclr", "test_timeline_file"),
-    *("test_tokenize_again", "test_unwritable", "test_verify_tables", "test_worker"),
+    *("test_tokenize", "test_unwritable", "test_verify_tables", "test_worker"),
     *("test_denoise", "test_kept_tokens", "test_earlier", "test_prep_changes", "test_prep_views"),
     *("test_failing_outputs", "test_without_posix", "test_whole", "test_sidecars"),
     *("test_verify_tokens", "test_odd_disks", "test_restless", "test_evaluate_unlabelled"),
