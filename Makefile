@@ -35,14 +35,15 @@ search: $(STAMP)
 MUTANTS ?= 100000
 fuzz-parsers: $(STAMP)
 	$(BIN)/python -m tests.fuzz.parsers --count $(MUTANTS)
-	ULMO_EVERY_BYTE=1 $(BIN)/python -m pytest -q --no-cov tests/pipelines/verify/test_every_byte.py
+	ULMO_ALL=1 $(BIN)/python -m pytest -q --no-cov tests/pipelines/verify/test_every_byte.py
 
 # Known vulnerabilities of the installed packages, as pypi.org lists them. Says so if the index has no such list.
 audit: $(STAMP)
 	@$(BIN)/python -m pip install --quiet 'pip-audit>=2.7'
 	@$(BIN)/python -m tests.audit
 
-# CRASH kills, spread over all calls that write; full disks; kills in ulmo-train. Takes about an hour.
+# CRASH kills, spread over all calls that write; full disks; kills in ulmo-train; then the tests of which `make test`
+# takes a share. Takes about an hour.
 CRASH ?= 5000
 crash: $(STAMP)
 	$(BIN)/python -m tests.crash.campaign kill $(CRASH) full 1000
@@ -51,6 +52,7 @@ crash: $(STAMP)
 	$(BIN)/python -m tests.crash.training kill 100
 	$(BIN)/python -m tests.crash.training full 50
 	$(BIN)/python -m tests.crash.training stops 8
+	ULMO_ALL=1 $(BIN)/python -m pytest -n auto --no-cov -m kills
 
 # Several jobs on one output for MINUTES, with signals to all of them and recordings that change meanwhile. Prints how
 # many there were, of what. MINUTES may be exceeded by a round.

@@ -28,7 +28,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # under nohup, or behind 
         signal.signal(signal.SIGINT, signal.default_int_handler)  # which tests of Ctrl-C inherit
 
 SAMPLES = Path(__file__).parent.parent / "data_samples"
-LONGEST = ("test_train", "test_crash", "test_contract", "test_evaluate", "test_benchmark")
+LONGEST = (
+    *("test_train", "test_crash", "test_contract", "test_evaluate", "test_benchmark"),
+    *("test_surroundings", "test_hostile", "test_prep", "test_vqvae", "test_kept_tokens"),
+    *("test_extras", "test_without_posix"),
+)
 # Long tests of lines that others reach: without coverage they take two thirds of the time.
 WITHOUT_COVERAGE = (
     *("test_benchmark", "test_chaos", "test_contract", "test_crash", "test_every_byte"),
@@ -40,13 +44,11 @@ WITHOUT_COVERAGE = (
     *("test_train_objectives", "test_verify_names", "test_vqvae", "test_wav2vec2"),
     *("test_bad_reads", "test_extras", "test_failing_reads", "test_planning_work"),
     *("test_prep_again", "test_processes", "test_short_reads", "test_simclr", "test_timeline_file"),
-    *(
-        "test_tokenize_again",
-        "test_unwritable",
-        "test_verify_tables",
-        "test_worker",
-        "test_denoise",
-    ),
+    *("test_tokenize", "test_unwritable", "test_verify_tables", "test_worker"),
+    *("test_denoise", "test_kept_tokens", "test_earlier", "test_prep_changes", "test_prep_views"),
+    *("test_failing_outputs", "test_without_posix", "test_whole", "test_sidecars"),
+    *("test_verify_tokens", "test_odd_disks", "test_restless", "test_evaluate_unlabelled"),
+    *("test_odd_names", "test_file_objects", "test_each_channel", "test_prep_expanded"),
 )
 COVERED = 2  # examples of one test with coverage, evenly spread over all
 
@@ -63,7 +65,8 @@ def pytest_collection_modifyitems(config, items):
         step = -(-len(examples) // COVERED)
         alone = path.name.startswith(WITHOUT_COVERAGE)
         for number, item in enumerate(examples):
-            if alone or number % step or hypothesis.is_hypothesis_test(item.obj):
+            long = item.get_closest_marker("kills") or hypothesis.is_hypothesis_test(item.obj)
+            if alone or number % step or long:
                 item.add_marker("no_cover")
 
 
@@ -77,6 +80,14 @@ def pytest_runtest_protocol(item, nextitem):
         return (yield)
     finally:
         os.environ.update(kept)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_waiting_for_the_disk():
+    """Files are written, but not waited for. What is synced, and in which order: tests/crash."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -39,8 +39,9 @@ def place(make_bundle, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def usual(place):
-    """What ulmo-tokenize writes in usual surroundings."""
-    tokenize(place, place / "usual")
+    """What ulmo-tokenize writes in usual surroundings: in this process."""
+    options = ("--tokenizer", place / "bundle", "--out-dir", place / "usual", "--workers", 1)
+    assert run(ulmo, "tokenize", place / "audio", *options).exit_code == 0
     return contents(place / "usual")
 
 

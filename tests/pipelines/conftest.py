@@ -7,8 +7,16 @@ import soundfile
 from tests.oracles import wav_bytes
 from tests.outputs import make_run, make_tiles
 from tests.pipelines.recordings import NON_UTF8, RATE, noise, write
+from tests.pipelines.training import PIXEL
 from ulmo.pipelines.prep import job as prep_job
 from ulmo.preprocessing import store as tile_store
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Those of a run are one pixel: drawing them takes longer than a tiny training."""
+    for place in ("trainer.draw_reconstructions", "train.draw_losses"):
+        monkeypatch.setattr(f"ulmo.pipelines.train.{place}", lambda *_: PIXEL)
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,14 @@ def contents(folder):
     }
 
 
+def state(folder):
+    """All that is there: names, bytes, and folders, empty ones too."""
+    return frozenset(
+        (path.relative_to(folder), path.read_bytes() if path.is_file() else None)
+        for path in folder.rglob("*")
+    )
+
+
 def rows_of(out, table="recordings"):
     return pq.read_table(out / f"{table}.parquet").to_pylist()
 

@@ -21,12 +21,6 @@ from ulmo.storage.removal import remove_tree
 DEEP = 1050  # levels; Python recurses to 1,000
 
 
-@pytest.fixture(autouse=True)
-def without_disk(monkeypatch):
-    """Nothing is waited for."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-
-
 @pytest.fixture
 def deep(tmp_path):
     """A recording at the top, and one far below."""

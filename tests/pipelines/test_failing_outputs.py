@@ -11,6 +11,7 @@ from functools import partial
 
 import pytest
 
+from tests.bounded import some_of
 from tests.failing_reads import failing_open
 from tests.pipelines.recordings import TINY, Killed, contents, kill, noise, write
 from tests.pipelines.tokenizing import Drive, join, quiet, record, tokenize
@@ -35,15 +36,10 @@ MAKERS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def without_waiting_for_the_disk(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-
-
-def contents_after_failures(out, run, *, lasting=False):
+def contents_after_failures(out, run, *, lasting=False, seed=""):
     """What two runs make of a folder, with the path of the open that fails in the first.
 
-    The first is what they make if none fails, so its path is None.
+    The first is what they make if none fails, so its path is None. `seed` is that of some_of.
     """
     saved = out.with_name("saved")
     shutil.copytree(out, saved)
@@ -60,11 +56,12 @@ def contents_after_failures(out, run, *, lasting=False):
     expected, opened = two_runs(0)
     assert opened
     yield expected, None
-    for at in range(1, len(opened) + 1):
+    for at in some_of(range(1, len(opened) + 1), seed):
         found, paths = two_runs(at)
         yield found, paths[at - 1]
 
 
+@pytest.mark.kills
 @pytest.mark.parametrize(("killed", "lasting"), [(False, False), (True, True)])
 @pytest.mark.parametrize("kind", MAKERS)
 def test_an_open_that_fails_costs_nothing(kind, killed, lasting, tokenizer, tmp_path, monkeypatch):
@@ -89,11 +86,12 @@ def test_an_open_that_fails_costs_nothing(kind, killed, lasting, tokenizer, tmp_
         if kind not in ("table", "timeline"):
             write(drive.links / FOURTH, noise(3000, 7))
     drive.leave()
-    (expected, _), *others = contents_after_failures(out, run, lasting=lasting)
+    (expected, _), *others = contents_after_failures(out, run, lasting=lasting, seed=kind)
     for found, path in others:
         assert found == expected, path
 
 
+@pytest.mark.kills
 @pytest.mark.parametrize(("name", "file_format"), [("x.flac", "npy"), ("x.wav", "csv")])
 def test_a_header_that_cannot_be_read_is_there(name, file_format, tokenizer, tmp_path):
     """Tokens beside a recording: of another of its name, and in another format."""

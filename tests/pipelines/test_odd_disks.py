@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 
+from tests.bounded import some_of
 from tests.moves import at_moves
 from tests.pipelines.recordings import (
     RATE,
@@ -77,13 +78,14 @@ def go_on(job, out):
     return job(out)
 
 
+@pytest.mark.kills
 @pytest.mark.parametrize("leave", [leave_half, leave_both])
 def test_moves_that_are_copies(job, leave, tmp_path, monkeypatch):
     """Killed within any of them: what passes for whole is right, and the same command goes on."""
     fresh, out = tmp_path / "fresh", tmp_path / "out"
     moves = count_moves(monkeypatch, job, fresh)
     whole, expected = read(fresh), contents(fresh)
-    for number in range(0, moves, 1 + (leave is leave_both)):
+    for number in some_of(range(moves), leave.__name__):
         again = out / str(number)
         run_killed(monkeypatch, doomed(number), job, again, leave=leave)
         found = read(again)

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import soundfile
 
-from tests.pipelines.recordings import noise, write
+from tests.pipelines.recordings import noise, state, write
 from tests.small_tokenizers import RATE, sound
 from tests.storage.ledgers import at_each_change
 from ulmo.pipelines.tokenize.job import TokenizeOptions
@@ -56,13 +56,15 @@ def hidden(folder):
 def moments(monkeypatch, tokenizer, *sources, out, make=tokenize, **how):
     """Copies of an output before each change that a job makes of it, as a kill would leave it.
 
-    They are of `out`, or, if that is a file, of its folder.
+    They are of `out`, or, if that is a file, of its folder. Each differs from the one before.
     """
     folder = out.parent if out.suffix else out
-    copies = []
+    copies, states = [], [None]
 
     def copy():
-        copies.append(shutil.copytree(folder, folder.with_name(f"{folder.name}{len(copies)}")))
+        states.append(state(folder))
+        if states[-1] != states[-2]:
+            copies.append(shutil.copytree(folder, folder.with_name(f"{folder.name}{len(copies)}")))
 
     with monkeypatch.context() as patch:
         at_each_change(patch, copy)

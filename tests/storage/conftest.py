@@ -1,19 +1,11 @@
 """What the tests of a ledger share: who has one, and outputs whose job has ended or was killed."""
 
-import os
 from contextlib import suppress
 
 import pytest
 
 from tests.pipelines.recordings import Killed
 from tests.storage.ledgers import KEYS, USERS
-
-
-@pytest.fixture(scope="module")
-def without_waiting_for_the_disk():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)
-        yield
 
 
 @pytest.fixture(params=USERS)

@@ -9,8 +9,6 @@ import pytest
 from tests.storage.ledgers import KEYS, rows_of
 from ulmo.storage import journal as journal_file
 
-pytestmark = pytest.mark.usefixtures("without_waiting_for_the_disk")
-
 
 class Counted:
     """An open file that notes how many bytes are read of it."""

@@ -11,8 +11,6 @@ from ulmo.config import UserError
 from ulmo.storage import ledger as ledger_file
 from ulmo.storage.tables import schema_of
 
-pytestmark = pytest.mark.usefixtures("without_waiting_for_the_disk")
-
 
 def refused_rows(user, count):
     """Recordings that are refused for one reason, as alike as honest ones are."""

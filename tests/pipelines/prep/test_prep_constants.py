@@ -1,7 +1,5 @@
 """Constants of all recordings are those of the recordings that the tiles are made of."""
 
-import os
-
 import numpy as np
 import pytest
 
@@ -21,8 +19,7 @@ def edit(audio):
 
 
 @pytest.fixture
-def recordings(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda _: None)
+def recordings(tmp_path):
     audio = tmp_path / "audio"
     write(audio / "edited.wav", noise(20_000, 30))
     write(audio / "other.wav", noise(3000, 1))

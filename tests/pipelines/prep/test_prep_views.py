@@ -242,7 +242,7 @@ class TestDamage:
         assert {row["tile"] for row in rows} == {0}
 
 
-def test_a_run_trains_on_every_view_and_is_measured_on_the_tiles(audio, tmp_path):
+def test_a_run_trains_on_every_view_and_is_measured_on_the_tiles(audio, tmp_path, no_pictures):
     """Of PCEN, so that both are seen to go through: no loss in dB can be told."""
     tiles, run = tmp_path / "tiles", tmp_path / "run"
     settings = SETTINGS.model_copy(update={"normalization": "pcen"})

@@ -10,7 +10,7 @@ from tests.conftest import SAMPLES
 from ulmo.cli.main import ulmo as command
 from ulmo.tokenizer import load_tokenizer
 
-RATE, LENGTH_S = 16_000, 240
+RATE, LENGTH_S = 16_000, 150
 STARTS = np.arange(3.0, LENGTH_S - 2, 7.7)
 
 

@@ -68,14 +68,13 @@ class TestThePromise:
 
     @pytest.mark.filterwarnings("ignore:over a third of the sound")
     def test_with_any_number_of_workers(self, tokenizer, audio, tmp_path):
-        outs = [tmp_path / f"out{workers}" for workers in (1, 2, 3)]
-        for workers, out in enumerate(outs, 1):
+        outs = [tmp_path / f"out{workers}" for workers in (1, 3)]
+        for workers, out in zip((1, 3), outs, strict=True):
             results = tokenize(tokenizer, audio, out=out, workers=workers)
             listed = [row["path"].replace("\\xe9", "\udce9") for row in rows_of(out)]
             assert [result.source for result in results] == [audio / path for path in listed]
             assert hidden(out) == []
-        for other in outs[1:]:
-            assert contents(other) == contents(outs[0])
+        assert contents(outs[1]) == contents(outs[0])
         for result in results:
             np.testing.assert_array_equal(
                 read_npy(result.outputs[0]), tokenizer.encode(result.source).ids

@@ -9,6 +9,7 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.bounded import some_of
 from tests.gaps import NOON, set_timing, timelines, write_triggered
 from tests.pipelines.recordings import contents, count_moves, doomed, rows_of, run_killed
 from tests.pipelines.tokenizing import join, tokenize
@@ -151,8 +152,7 @@ class TestFolder:
 
 
 class TestTimeline:
-    @pytest.mark.parametrize("gaps", GAPS)
-    @pytest.mark.parametrize("workers", [1, 2])
+    @pytest.mark.parametrize(("gaps", "workers"), [*((each, 1) for each in GAPS), ("one", 2)])
     def test_all_stretches_of_all_recordings_stand_at_their_time(
         self, gaps, workers, field, tokenizer, tmp_path
     ):
@@ -186,11 +186,12 @@ class TestTimeline:
         assert (same, all(result.reused for result in again)) == (timeline, True)
         assert contents(tmp_path) == before
 
+    @pytest.mark.kills
     def test_survives_a_kill(self, field, tokenizer, tmp_path, monkeypatch):
         folder = field[0]
         whole = tmp_path / "whole" / "t.npy"
         moves = count_moves(monkeypatch, join, tokenizer, folder, out=whole, gaps="one")
-        for number in range(0, moves, 3):
+        for number in some_of(range(moves)):
             out = tmp_path / str(number) / "t.npy"
             run_killed(monkeypatch, doomed(number), join, tokenizer, folder, out=out, gaps="one")
             join(tokenizer, folder, out=out, gaps="one")

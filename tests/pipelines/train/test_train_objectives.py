@@ -30,7 +30,7 @@ from ulmo.reports.as_json import train_json
 from ulmo.reports.train import train_summary
 from ulmo.tokenizer import load_tokenizer
 
-pytestmark = pytest.mark.usefixtures("no_pixels")
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 MODEL = {**training.MODEL, "frequency_stride": 16}
 SETTINGS = {"epochs": 1, "batch_size": 8, "learning_rate": 3e-3, "seed": 1, "threads": 0}

@@ -20,7 +20,7 @@ from ulmo.reports.as_json import train_json
 from ulmo.reports.evaluate import evaluation_table
 from ulmo.reports.train import train_summary
 
-pytestmark = pytest.mark.usefixtures("no_pixels")
+pytestmark = pytest.mark.usefixtures("no_pictures")
 RATE = PREP.sample_rate
 
 

@@ -17,7 +17,7 @@ SMALL += ["--threads", "2", "--checkpoint-minutes", "1e-6"]
 STEPS = 2  # a run is stopped after as many of the 5 or more of its first epoch
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(few_tiles, tmp_path, no_pixels):
+def test_ctrl_c_saves_and_says_how_to_go_on(few_tiles, tmp_path, no_pictures):
     folder = tmp_path / "run"
     settings = {**SETTINGS, "epochs": 2}
     with pytest.raises(KeyboardInterrupt, match=r"saved at step 3: go on with .* --resume"):

@@ -1,7 +1,7 @@
 """Every byte of every small file that ulmo writes: changed or cut off, it is noticed.
 
 Of the beginning, the middle and the end of a file, SAMPLE bytes each are changed, the same ones at
-each run, and some are shown to `ulmo verify`, which calls the same readers. With ULMO_EVERY_BYTE=1,
+each run, and some are shown to `ulmo verify`, which calls the same readers. With ULMO_ALL=1,
 as `make fuzz-parsers` sets it: two changes of each byte, every length, and all to `ulmo verify`.
 """
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bounded import ALL
 from tests.outputs import PREP, SMALL, make_audio, make_run, make_tiles, make_tokens
 from tests.pipelines.tokenizing import tokenize
 from ulmo.bundle.bundle import read_bundle
@@ -28,7 +29,6 @@ from ulmo.storage.ledger import Ledger
 from ulmo.storage.manifest import LedgerFiles
 from ulmo.storage.run_manifest import read_run
 
-ALL = bool(os.environ.get("ULMO_EVERY_BYTE"))
 STRIDE = 1 if ALL else 97  # of the damages, one in so many is shown to `verify`
 SAMPLE, CUTS = 40, 25  # bytes that are changed in each region, and lengths that are cut
 EDGE = 128  # bytes of the regions at both ends: a header, a footer, a checksum
