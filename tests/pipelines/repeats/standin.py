@@ -34,7 +34,7 @@ def runs(heard, begins):
 def install(monkeypatch, calls=None, hum=False):
     """Put it in the place of ulmo.sequence.repeats; `calls` gets the arguments of each call."""
 
-    def find_repeats(ids, heard, scores, *, column_s, begins, false_per_hour, latents=None, quiet=None, seed=0):
+    def find_repeats(ids, heard, scores, *, column_s, begins, false_per_hour, latents=None, **_):
         if calls is not None:
             calls.append({"ids": ids, "heard": heard, "scores": scores, "column_s": column_s})
             calls[-1] |= {"begins": begins, "false_per_hour": false_per_hour, "latents": latents}
