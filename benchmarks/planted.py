@@ -22,6 +22,7 @@ NOISES = {
     "sea": "hydrophone_pypam/*.flac",
     "forest": "maad_forest/S4A*.flac",
     "rain": "esc10/rain*.ogg",
+    "engine": "esc10/helicopter*.ogg",
 }
 """Each kind of noise, and the recordings whose spectra it has."""
 _LEVEL = 0.01  # RMS of the noise, of full scale 1

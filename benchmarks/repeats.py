@@ -179,7 +179,7 @@ def default_rate(found: list[Found], events: list[Event]) -> str:
 
 def alarms(noise: str, seed: int, options: Any) -> list[str]:
     """Events an hour that are found in noise without calls, for each rate that is asked."""
-    minutes = options.minutes
+    minutes = options.noise_minutes
     rng = np.random.default_rng([seed, 77])
     wave = shaped_noise(options.audio_root, noise, round(minutes * 60 * RATE), rng)
     samples = np.clip(_LEVEL * wave, -1, 1)
@@ -201,6 +201,7 @@ def main() -> None:
     parser.add_argument("--noise", type=names_of(NOISES), default=list(NOISES))
     parser.add_argument("--snr", type=float, default=10)
     parser.add_argument("--minutes", type=float, default=12)
+    parser.add_argument("--noise-minutes", type=float, default=60)
     parser.add_argument("--seeds", type=_numbers, default=[1127, 3])
     parser.add_argument("--print", action="store_true", help="Do not write the page.")
     options: argparse.Namespace = parser.parse_args()

@@ -13,6 +13,7 @@ from ulmo.arrays import Array, Ids, Indices, Mask
 from ulmo.sequence.classes import by_evidence, by_latents, compare, group
 from ulmo.sequence.events import Event, choose, search
 from ulmo.sequence.evidence import Evidence, weigh
+from ulmo.sequence.selection import select
 
 _SHORTEST_S = 0.24  # of windows; two more lengths are twice and four times as long
 _APART_S = 1.0  # between a window and its match: a sound that lasts is no repeat of itself
@@ -66,7 +67,8 @@ def find_repeats(
     seed: of the random streams that show what chance does.
 
     A match is at least a second away. What repeats without a pause for a minute is one event of
-    class -1. Time grows with the square of the stream's length: a minute or two for an hour.
+    class -1. Time grows with the square of the stream's length up to half an hour, and then with
+    that of what is not quiet.
     """
     base = max(round(_SHORTEST_S / column_s), 2)
     lengths = [base, 2 * base, 4 * base]
@@ -74,15 +76,18 @@ def find_repeats(
         return []
     evidence = weigh(ids, heard, scores, longest=lengths[-1])
     borders = np.append(np.unique([0, *begins]), len(ids))
+    selection = select(quiet, borders, margin=2 * base, block=4 * lengths[-1])
+    compared = evidence._replace(rows=evidence.rows[selection.columns])
     searched = search(
-        *(evidence, borders, lengths),
+        *(compared, selection.borders, lengths),
         apart=round(_APART_S / column_s),
         hours=len(ids) * column_s / 3600,
-        quiet=quiet,
+        quiet=None if quiet is None else quiet[selection.columns],
         seed=seed,
     )
     longest = round(_LONGEST_S / column_s)
-    events = choose(evidence, searched, borders, limit=false_per_hour, most=longest)
+    events = choose(compared, searched, selection.borders, limit=false_per_hour, most=longest)
+    events = [selection.event(event) for event in events]
     if quiet is not None:
         events = [_trimmed(event, quiet) for event in events]
     events = sorted(events, key=lambda event: event.rate)[:_MOST]
