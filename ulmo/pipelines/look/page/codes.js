@@ -1,6 +1,6 @@
 // The list of codes: what each decodes to, real snippets of it, and the codes most like it.
 
-const CARDS_AT_ONCE = 36;
+const CARDS_AT_ONCE = innerWidth > 600 ? 36 : 12;
 const PATCHES_IN_ROW = 64; // of the picture of codes, as in codes.py
 
 let codePixels = null; // the picture of what all codes decode to
@@ -93,19 +93,25 @@ function snippetButton(code, [column, band]) {
   return made;
 }
 
+// Hertz of a place from the top (0) to the bottom (1) of a picture whose bands are equally high.
+function hertzOfBands(share) {
+  const place = (1 - share) * tokens.bands;
+  const band = Math.min(Math.floor(place), tokens.bands - 1);
+  const [low, high] = tokens.edges_hz.slice(band, band + 2);
+  return low + (place - band) * (high - low);
+}
+
 function drawSnippet(canvas, column, band) {
   const { context, width, height } = drawn(canvas, 66, 72);
   const start = columnStart(column);
   const [from, to] = [start - 4 * tokens.column_s, start + 5 * tokens.column_s];
   const table = colourTable(view.theme, byteOfDb(view.floor), byteOfDb(view.ceiling));
   const box = { x: 0, y: 0, width, height };
-  paintLevels(context, from, to, box, table, (share) => rowOfHertz((1 - share) * heardHz));
-  const y = (hertz) => (1 - Math.min(hertz / heardHz, 1)) * height;
-  const [low, high] = [tokens.edges_hz[band], tokens.edges_hz[band + 1]];
+  paintLevels(context, from, to, box, table, (share) => rowOfHertz(hertzOfBands(share)));
   context.strokeStyle = overInk();
   context.lineWidth = 1;
-  const cell = width / 9;
-  context.strokeRect(4 * cell, y(high) + 0.5, cell, Math.max(y(low) - y(high) - 1, 2));
+  const [cell, tall] = [width / 9, height / tokens.bands];
+  context.strokeRect(4 * cell, (tokens.bands - 1 - band) * tall + 0.5, cell, tall - 1);
 }
 
 // A canvas that is not in the page yet, with its context in CSS pixels.
