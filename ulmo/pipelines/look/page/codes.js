@@ -13,29 +13,25 @@ async function loadCodes() {
 // The middle frequency of where a code is used.
 function pitchOf(code) {
   const edges = tokens.edges_hz;
-  const sum = code.bands.reduce((total, count, band) => total + count * (edges[band] + edges[band + 1]), 0);
-  return sum / (2 * code.count);
+  const middles = code.bands.map((count, band) => (count * (edges[band] + edges[band + 1])) / 2);
+  return middles.reduce((sum, each) => sum + each, 0) / code.count;
 }
-
-const lightness = (code) => {
-  const [red, green, blue] = [1, 3, 5].map((place) => parseInt(code.colour.slice(place, place + 2), 16));
-  return 0.3 * red + 0.59 * green + 0.11 * blue;
-};
 
 const ORDERS = {
   use: (a, b) => b.count - a.count,
   rarity: (a, b) => a.count - b.count,
   pitch: (a, b) => pitchOf(a) - pitchOf(b),
   loudness: (a, b) => b.loudness - a.loudness,
-  likeness: (a, b) => lightness(a) - lightness(b),
+  likeness: (a, b) => lightnessOf(a.colour) - lightnessOf(b.colour),
   id: (a, b) => a.id - b.id,
 };
 
 function foundCodes() {
   const words = byId("search").value.trim();
   const found = words ? codes.filter((code) => String(code.id).startsWith(words)) : [...codes];
-  return found.sort((a, b) =>
-    (String(b.id) === words) - (String(a.id) === words) || ORDERS[byId("sort").value](a, b) || a.id - b.id);
+  const order = ORDERS[byId("sort").value];
+  const isExact = (code) => String(code.id) === words;
+  return found.sort((a, b) => isExact(b) - isExact(a) || order(a, b) || a.id - b.id);
 }
 
 function listCodes() {
@@ -77,8 +73,7 @@ function codeCard(code) {
     const chips = code.following.map(([id, count]) => chip(id, `${id} (${count} \u00d7)`));
     card.append(make("p", { className: "group" }, "Followed by ", ...chips));
   }
-  card.ulmoDraw = () => drawDecoded(decoded, code, used);
-  card.ulmoDraw();
+  drawDecoded(decoded, code, used);
   return card;
 }
 
