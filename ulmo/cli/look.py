@@ -16,7 +16,7 @@ from ulmo.cli.listening import hearing_options, listening_options, opened_source
     short_help="A recording, its tokens and repeats, as a page to look at and listen to.",
     examples=("ulmo look bird.wav", "ulmo look bat.wav --time-expansion 10 --out bat.html"),
 )
-@click.argument("file", type=cli.PATH, metavar="FILE|TOKENS")
+@click.argument("file", type=cli.PATH, metavar="FILE|FOLDER|TOKENS")
 @cli.option(
     "--out",
     type=cli.PATH,
@@ -83,7 +83,7 @@ def look(
     """Write a page that shows and plays FILE: spectrogram, tokens, repeats, and all codes.
 
     The page is one file. It needs no network and no server: open it with a browser. TOKENS is a
-    file of tokens whose recording lies beside it.
+    file of tokens whose recording lies beside it. A FOLDER needs --serve.
     """
     from ulmo.listening.repeats import Listener
     from ulmo.pipelines.look.look import look as write_page
@@ -100,9 +100,7 @@ def look(
         return
     source = source_of(file, options.pop("tokens"))
     page = out or source.recording.with_name(f"{short_name(source.recording.name)}.html")
-    heard = opened_sources((source.recording,), {**options, "tokens": source.tokens}, Counter())
-    if source.name is not None:
-        heard = heard._replace(found=[heard.found[0]._replace(name=source.name)])
+    heard = _opened(source, options)
     try:
         with ListeningProgress(quiet=quiet) as progress:
             listener = Listener(progress.begin, search=progress.search)
@@ -116,6 +114,7 @@ def _serve(file: Path, out: Path | None, settings: Any, port: int, options: dict
     """Serve pages until Ctrl-C."""
     from ulmo.config import UserError
     from ulmo.pipelines.look.serve import serve
+    from ulmo.pipelines.look.source import source_of
 
     if out is not None or settings.start_s or settings.seconds is not None:
         raise UserError(
@@ -128,5 +127,15 @@ def _serve(file: Path, out: Path | None, settings: Any, port: int, options: dict
             "browser of this computer; Ctrl-C ends it."
         )
 
-    heard, folder = opened_sources((file,), options, Counter()), file if file.is_dir() else None
-    serve(heard, settings, port, ready, folder=folder)
+    if file.is_dir():
+        serve(opened_sources((file,), options, Counter()), settings, port, ready, folder=file)
+    else:
+        serve(_opened(source_of(file, options.pop("tokens")), options), settings, port, ready)
+
+
+def _opened(source: Any, options: dict[str, Any]) -> Any:
+    """A recording to hear, with its tokens if there are some."""
+    heard = opened_sources((source.recording,), {**options, "tokens": source.tokens}, Counter())
+    if source.name is not None:
+        heard = heard._replace(found=[heard.found[0]._replace(name=source.name)])
+    return heard

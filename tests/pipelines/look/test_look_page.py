@@ -3,6 +3,7 @@
 import base64
 import re
 from hashlib import sha256
+from importlib.resources import files
 from itertools import pairwise
 
 import cv2
@@ -16,7 +17,7 @@ from tests.gaps import write_triggered
 from tests.pipelines.look.conftest import CALLS, Parts
 from ulmo.cli import exits
 from ulmo.cli.main import ulmo as command
-from ulmo.pipelines.look.page import BEGIN, SCRIPTS, make_page
+from ulmo.pipelines.look.html import BEGIN, SCRIPTS, make_page
 from ulmo.pipelines.look.payload import SCHEMA_VERSION
 
 EVIL = "</script><img src=x onerror=alert(1)><!--.wav"
@@ -231,3 +232,13 @@ def test_a_recording_that_cannot_be_read_is_refused(tmp_path):
     assert result.exit_code == exits.SOME_REFUSED
     assert "refused" in result.stderr.splitlines()[-1]
     assert not (tmp_path / "x.html").exists()
+
+
+def test_the_scripts_are_short_and_narrow():
+    folder = files("ulmo.pipelines.look") / "page"
+    listed = {each.name for each in folder.iterdir()}
+    assert listed == {*SCRIPTS, "page.html", "page.css"}
+    for name in listed:
+        lines = (folder / name).read_text(encoding="utf-8").splitlines()
+        assert len(lines) <= 400
+        assert max(map(len, lines)) <= 120

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ulmo.config import UserError
 from ulmo.listening.recordings import Sources
 from ulmo.listening.repeats import SILENT, Listener
-from ulmo.pipelines.look.page import BEGIN, make_page
+from ulmo.pipelines.look.html import BEGIN, make_page
 from ulmo.pipelines.look.recording import Length, LookSettings, hear_recording
 from ulmo.storage.atomic import make_folder, publish
 from ulmo.storage.plain_file import lexists, open_plain

@@ -12,7 +12,7 @@ from ulmo.formats.header import utc_text
 from ulmo.listening.channels import Channel
 from ulmo.pipelines.look.codes import describe_codes
 from ulmo.pipelines.look.columns import Shown
-from ulmo.pipelines.look.page import as_base64
+from ulmo.pipelines.look.html import as_base64
 from ulmo.pipelines.look.sound import Samples, as_opus
 from ulmo.pipelines.look.spectrogram import ROWS, draw_spectrogram
 from ulmo.pipelines.look.words import header_lines

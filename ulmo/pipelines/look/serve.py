@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 from ulmo.config import JobError, UserError, printable
 from ulmo.jobs.inputs import Found
 from ulmo.listening.recordings import Sources
+from ulmo.pipelines.look.html import make_index, make_page, make_trouble
 from ulmo.pipelines.look.look import check_channel
-from ulmo.pipelines.look.page import make_index, make_page, make_trouble
 from ulmo.pipelines.look.recording import HeardRecording, Length, LookSettings, hear_recording
 from ulmo.preprocessing.reading.audio import RefusedError
 from ulmo.storage.names import portable

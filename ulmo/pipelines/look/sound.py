@@ -8,7 +8,7 @@ import math
 import struct
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile
@@ -101,14 +101,13 @@ def as_opus(samples: Samples) -> Sound:
     peak = float(np.abs(values).max(initial=0.0))
     gain_db = min(math.floor(20 * math.log10(_PEAK / peak)), _MOST_GAIN_DB) if peak else 0
     file = io.BytesIO()
-    soundfile.write(
-        *(file, values * np.float32(10 ** (gain_db / 20)), rate),
-        format="OGG",
-        subtype="OPUS",
-        compression_level=_LEVEL,
-    )
+    _write_opus(file, values * np.float32(10 ** (gain_db / 20)), rate)
     top = min(samples.rate / 2, _OPUS_TOP_HZ * slowed if rate == _OPUS_RATES[-1] else math.inf)
     return Sound(_with_serial(file.getvalue()), slowed, rate, gain_db, top)
+
+
+def _write_opus(file: BinaryIO, values: Array, rate: int) -> None:
+    soundfile.write(file, values, rate, "OPUS", format="OGG", compression_level=_LEVEL)
 
 
 def _with_serial(ogg: bytes) -> bytes:

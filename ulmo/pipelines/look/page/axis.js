@@ -60,7 +60,7 @@ function reveal(time) {
 }
 
 const xOf = (time, width) => ((time - view.from) / (view.to - view.from)) * width;
-const timeAt = (x, width) => view.from + (x / width) * (view.to - view.from);
+const timeAt = (share) => view.from + share * (view.to - view.from);
 
 const highestShown = () => (view.scale === "heard" ? heardHz : topHz);
 const lowestLog = () => topHz / 256; // a logarithmic axis begins above 0

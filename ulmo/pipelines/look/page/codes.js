@@ -1,6 +1,6 @@
 // The list of codes: what each decodes to, real snippets of it, and the codes most like it.
 
-const CARDS_AT_ONCE = 36;
+const CARDS_AT_ONCE = innerWidth > 600 ? 36 : 12;
 const PATCHES_IN_ROW = 64; // of the picture of codes, as in codes.py
 
 let codePixels = null; // the picture of what all codes decode to
@@ -13,29 +13,25 @@ async function loadCodes() {
 // The middle frequency of where a code is used.
 function pitchOf(code) {
   const edges = tokens.edges_hz;
-  const sum = code.bands.reduce((total, count, band) => total + count * (edges[band] + edges[band + 1]), 0);
-  return sum / (2 * code.count);
+  const middles = code.bands.map((count, band) => (count * (edges[band] + edges[band + 1])) / 2);
+  return middles.reduce((sum, each) => sum + each, 0) / code.count;
 }
-
-const lightness = (code) => {
-  const [red, green, blue] = [1, 3, 5].map((place) => parseInt(code.colour.slice(place, place + 2), 16));
-  return 0.3 * red + 0.59 * green + 0.11 * blue;
-};
 
 const ORDERS = {
   use: (a, b) => b.count - a.count,
   rarity: (a, b) => a.count - b.count,
   pitch: (a, b) => pitchOf(a) - pitchOf(b),
   loudness: (a, b) => b.loudness - a.loudness,
-  likeness: (a, b) => lightness(a) - lightness(b),
+  likeness: (a, b) => lightnessOf(a.colour) - lightnessOf(b.colour),
   id: (a, b) => a.id - b.id,
 };
 
 function foundCodes() {
   const words = byId("search").value.trim();
   const found = words ? codes.filter((code) => String(code.id).startsWith(words)) : [...codes];
-  return found.sort((a, b) =>
-    (String(b.id) === words) - (String(a.id) === words) || ORDERS[byId("sort").value](a, b) || a.id - b.id);
+  const order = ORDERS[byId("sort").value];
+  const isExact = (code) => String(code.id) === words;
+  return found.sort((a, b) => isExact(b) - isExact(a) || order(a, b) || a.id - b.id);
 }
 
 function listCodes() {
@@ -77,8 +73,7 @@ function codeCard(code) {
     const chips = code.following.map(([id, count]) => chip(id, `${id} (${count} \u00d7)`));
     card.append(make("p", { className: "group" }, "Followed by ", ...chips));
   }
-  card.ulmoDraw = () => drawDecoded(decoded, code, used);
-  card.ulmoDraw();
+  drawDecoded(decoded, code, used);
   return card;
 }
 
@@ -93,19 +88,25 @@ function snippetButton(code, [column, band]) {
   return made;
 }
 
+// Hertz of a place from the top (0) to the bottom (1) of a picture whose bands are equally high.
+function hertzOfBands(share) {
+  const place = (1 - share) * tokens.bands;
+  const band = Math.min(Math.floor(place), tokens.bands - 1);
+  const [low, high] = tokens.edges_hz.slice(band, band + 2);
+  return low + (place - band) * (high - low);
+}
+
 function drawSnippet(canvas, column, band) {
   const { context, width, height } = drawn(canvas, 66, 72);
   const start = columnStart(column);
   const [from, to] = [start - 4 * tokens.column_s, start + 5 * tokens.column_s];
   const table = colourTable(view.theme, byteOfDb(view.floor), byteOfDb(view.ceiling));
   const box = { x: 0, y: 0, width, height };
-  paintLevels(context, from, to, box, table, (share) => rowOfHertz((1 - share) * heardHz));
-  const y = (hertz) => (1 - Math.min(hertz / heardHz, 1)) * height;
-  const [low, high] = [tokens.edges_hz[band], tokens.edges_hz[band + 1]];
+  paintLevels(context, from, to, box, table, (share) => rowOfHertz(hertzOfBands(share)));
   context.strokeStyle = overInk();
   context.lineWidth = 1;
-  const cell = width / 9;
-  context.strokeRect(4 * cell, y(high) + 0.5, cell, Math.max(y(low) - y(high) - 1, 2));
+  const [cell, tall] = [width / 9, height / tokens.bands];
+  context.strokeRect(4 * cell, (tokens.bands - 1 - band) * tall + 0.5, cell, tall - 1);
 }
 
 // A canvas that is not in the page yet, with its context in CSS pixels.

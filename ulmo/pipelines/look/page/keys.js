@@ -19,45 +19,61 @@ function lightAtCursor() {
   light(view.lit === id ? null : id);
 }
 
-// What each key does, and the words for it; several names share an entry.
+const toTime = (time) => {
+  player.seek(time);
+  reveal(time);
+};
+const clearAll = () => {
+  select(null);
+  light(null);
+};
+
+// The key, what the page calls it, what it does in words, and what it does.
 const KEYS = [
-  { names: [" "], shown: "Space", words: "play and pause", act: playOrPause, isGlobal: true },
-  { names: ["ArrowLeft"], shown: "\u2190", words: "a column of tokens back", act: () => byColumns(-1) },
-  { names: ["ArrowRight"], shown: "\u2192", words: "a column of tokens on", act: () => byColumns(1) },
-  { names: ["PageUp"], shown: "Page up", words: "a quarter of the window back", act: () => byScreens(-0.25) },
-  { names: ["PageDown"], shown: "Page down", words: "a quarter of the window on", act: () => byScreens(0.25) },
-  { names: ["Home"], shown: "Home", words: "to the begin", act: () => { player.seek(startS); reveal(startS); } },
-  { names: ["End"], shown: "End", words: "to the end", act: () => { player.seek(endS); reveal(endS); } },
-  { names: ["ArrowUp"], shown: "\u2191", words: "the band above", act: () => toBand(1) },
-  { names: ["ArrowDown"], shown: "\u2193", words: "the band below", act: () => toBand(-1) },
-  { names: ["Enter"], shown: "Enter", words: "light up all places of the code at the cursor", act: lightAtCursor },
-  { names: ["p"], shown: "p", words: "to the place of that code before", act: () => goToPlace(-1) },
-  { names: ["n"], shown: "n", words: "to the next place of that code", act: () => goToPlace(1) },
-  { names: ["+", "="], shown: "+", words: "zoom in", act: () => zoom(1.5, player.time) },
-  { names: ["-"], shown: "-", words: "zoom out", act: () => zoom(1 / 1.5, player.time) },
-  { names: ["0"], shown: "0", words: "show all", act: () => showWindow(startS, endS) },
-  { names: ["["], shown: "[", words: "the selection begins at the cursor", act: () => selectTo("from") },
-  { names: ["]"], shown: "]", words: "the selection ends at the cursor", act: () => selectTo("to") },
-  { names: ["l"], shown: "l", words: "loop, or not", act: () => byId("loop").click() },
-  { names: ["Escape"], shown: "Esc", words: "no selection, and no code lit", act: () => { select(null); light(null); }, isGlobal: true },
-  { names: ["/"], shown: "/", words: "find a code by its number", act: () => byId("search").focus(), isGlobal: true },
+  [" ", "Space", "play and pause", playOrPause],
+  ["ArrowLeft", "\u2190", "a column of tokens back", () => byColumns(-1)],
+  ["ArrowRight", "\u2192", "a column of tokens on", () => byColumns(1)],
+  ["PageUp", "Page up", "a quarter of the window back", () => byScreens(-0.25)],
+  ["PageDown", "Page down", "a quarter of the window on", () => byScreens(0.25)],
+  ["Home", "Home", "to the begin", () => toTime(startS)],
+  ["End", "End", "to the end", () => toTime(endS)],
+  ["ArrowUp", "\u2191", "the band above", () => toBand(1)],
+  ["ArrowDown", "\u2193", "the band below", () => toBand(-1)],
+  ["Enter", "Enter", "light up all places of the code at the cursor", lightAtCursor],
+  ["p", "p", "to the place of that code before", () => goToPlace(-1)],
+  ["n", "n", "to the next place of that code", () => goToPlace(1)],
+  ["+", "+", "zoom in", () => zoom(1.5, player.time)],
+  ["-", "-", "zoom out", () => zoom(1 / 1.5, player.time)],
+  ["0", "0", "show all", () => showWindow(startS, endS)],
+  ["[", "[", "the selection begins at the cursor", () => selectTo("from")],
+  ["]", "]", "the selection ends at the cursor", () => selectTo("to")],
+  ["l", "l", "loop, or not", () => byId("loop").click()],
+  ["Escape", "Esc", "no selection, and no code lit", clearAll],
+  ["/", "/", "find a code by its number", () => byId("search").focus()],
 ];
+const ALWAYS = ["Escape"]; // wherever the focus is
+const OUTSIDE_FIELDS = [" ", "/"]; // wherever nothing else takes the key
 
 const takesKeys = (target) => target.matches("input, select, button, a, summary");
 
+function isHeard(name, target) {
+  if (target === stack || ALWAYS.includes(name)) return true;
+  return OUTSIDE_FIELDS.includes(name) && !takesKeys(target);
+}
+
 function pressed(event) {
   if (event.ctrlKey || event.altKey || event.metaKey) return;
-  const key = KEYS.find(({ names }) => names.includes(event.key));
-  const onRows = event.target === stack;
-  if (!key || (!onRows && !(key.isGlobal && (event.key === "Escape" || !takesKeys(event.target))))) return;
+  const wanted = event.key === "=" ? "+" : event.key; // without Shift
+  const found = KEYS.find(([name]) => name === wanted && isHeard(name, event.target));
+  if (!found) return;
   event.preventDefault();
-  key.act();
+  found[3]();
   redraw();
 }
 
 function listKeys() {
   byId("keys").append(
-    ...KEYS.flatMap(({ shown, words }) => [
+    ...KEYS.flatMap(([, shown, words]) => [
       make("dt", {}, make("kbd", { textContent: shown })),
       make("dd", { textContent: words }),
     ]),

@@ -1,7 +1,6 @@
 // What recurs: a lane for each class over time, and a card for each with sound and intervals.
 
 const LANE_PIXELS = 24;
-const BREATH_S = 0.15; // after each sound, when all of a class are played
 
 // After Okabe and Ito, for people who are colour-blind; their yellow is not seen on white.
 const CLASS_COLOURS = ["#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#5b7fe0"];
@@ -25,15 +24,23 @@ const playBox = (box) => {
 };
 const playClass = (each) => player.playAll(each.boxes.map(heardOf));
 
+const MOST_LANES = 20;
+
+// The classes that have a lane: the most frequent ones, in their order.
+const laned = [...classes]
+  .sort((a, b) => b.boxes.length - a.boxes.length)
+  .slice(0, MOST_LANES)
+  .sort((a, b) => classes.indexOf(a) - classes.indexOf(b));
+
 function drawLanes() {
-  rows.lanes.style.height = `${LANE_PIXELS * classes.length}px`;
-  if (!classes.length) return;
+  rows.lanes.style.height = `${LANE_PIXELS * laned.length}px`;
+  if (!laned.length) return;
   const { context, width } = prepared(rows.lanes);
-  classes.forEach((each, number) => {
-    const top = number * LANE_PIXELS;
+  laned.forEach((each, lane) => {
+    const top = lane * LANE_PIXELS;
     context.fillStyle = ink("panel");
     context.fillRect(0, top + 1, width, LANE_PIXELS - 2);
-    context.fillStyle = classColour(number);
+    context.fillStyle = classColour(classes.indexOf(each));
     for (const [from, to] of each.boxes) {
       if (to < view.from || from > view.to) continue;
       const left = xOf(from, width);
@@ -44,19 +51,19 @@ function drawLanes() {
 
 function labelLanes() {
   byId("lanes-name").replaceChildren(
-    ...classes.map((each, number) => {
+    ...laned.map((each) => {
       const words = `${className(each, innerWidth > 600)} \u00d7${each.boxes.length}`;
       const label = button(words, () => playClass(each));
       label.title = `Play all of ${className(each, true)}`;
       label.setAttribute("aria-label", label.title);
-      label.style.borderLeftColor = classColour(number);
+      label.style.borderLeftColor = classColour(classes.indexOf(each));
       return label;
     }),
   );
 }
 
 function occurrenceAt(time, y) {
-  const each = classes[Math.floor(y / LANE_PIXELS)];
+  const each = laned[Math.floor(y / LANE_PIXELS)];
   const slack = (3 * (view.to - view.from)) / rows.lanes.clientWidth; // three pixels
   const number = each?.boxes.findIndex(([from, to]) => time >= from - slack && time <= to + slack);
   return each && number >= 0 ? { each, number, box: each.boxes[number] } : null;
@@ -77,8 +84,10 @@ function laneTip(time, y) {
   const found = occurrenceAt(time, y);
   if (!found) return timeText(time);
   const { each, number, box } = found;
-  const false_rows = each.false_per_hour[number];
-  const sure = false_rows === null ? "" : `\nabout ${Number(false_rows.toPrecision(2))} like it an hour come by chance`;
+  const chance = each.false_per_hour[number];
+  const sure = chance === null
+    ? ""
+    : `\nabout ${Number(chance.toPrecision(2))} like it an hour come by chance`;
   return `${className(each, true)}, ${number + 1} of ${each.boxes.length}: ${timeText(box[0])}, ` +
     `${lengthText(box[1] - box[0])}, ${rangeText(box[2], box[3])}${sure}`;
 }
@@ -97,6 +106,7 @@ function recurrence(each) {
 function classCard(each, number) {
   const lows = each.boxes.map((box) => box[2]);
   const highs = each.boxes.map((box) => box[3]);
+  const range = rangeText(Math.min(...lows), Math.max(...highs));
   const lengths = each.boxes.map(([from, to]) => to - from);
   const medoid = each.boxes[each.medoid];
   const swatch = make("span", { className: "swatch" });
@@ -111,7 +121,7 @@ function classCard(each, number) {
   });
   return make("article", { className: "card" },
     make("h3", {}, swatch, title[0].toUpperCase() + title.slice(1)),
-    make("p", { textContent: `${recurrence(each)}. ${rangeText(Math.min(...lows), Math.max(...highs))}${length}.` }),
+    make("p", { textContent: `${recurrence(each)}. ${range}${length}.` }),
     make("div", { className: "pictures" },
       make("figure", {}, picture, `at ${timeText(medoid[0])}`),
       make("figure", {}, bars, "intervals"),
@@ -125,7 +135,7 @@ function classCard(each, number) {
   );
 }
 
-// Play the occurrence before (-1) or after (1) the one that the cursor is in or behind.
+// Play the occurrence before (-1) or after (1) the one that was played last.
 const lastPlayed = new Map();
 function step(each, direction) {
   const count = each.boxes.length;
@@ -181,9 +191,10 @@ function drawIntervals(canvas, each) {
 
 function listClasses() {
   const real = classes.filter((each) => each.kind !== "background").length;
+  const most = laned.length < classes.length ? ` The ${MOST_LANES} most frequent have a lane.` : "";
   byId("repeats-words").textContent = real
     ? `${real} ${real === 1 ? "class" : "classes"} of sounds that come back. Some may be there by ` +
-      "chance: listen to them. Click on a lane above to hear one of it."
+      `chance: listen to them. Click on a lane above to hear one of it.${most}`
     : "No sound was found that surely comes back in this recording.";
   byId("repeats").className = "cards";
   byId("repeats").append(...classes.map(classCard));

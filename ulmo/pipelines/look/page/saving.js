@@ -49,7 +49,11 @@ function wavFile({ from, to }) {
   const end = Math.min(Math.ceil((to - startS) * slowed * rate), buffer.length);
   const samples = buffer.getChannelData(0).subarray(first, end);
   const bytes = new DataView(new ArrayBuffer(44 + 3 * samples.length));
-  const letters = (place, text) => [...text].forEach((letter, number) => bytes.setUint8(place + number, letter.charCodeAt(0)));
+  const letters = (place, text) => {
+    for (const [number, letter] of [...text].entries()) {
+      bytes.setUint8(place + number, letter.charCodeAt(0));
+    }
+  };
   letters(0, "RIFF");
   bytes.setUint32(4, 36 + 3 * samples.length, true);
   letters(8, "WAVEfmt ");

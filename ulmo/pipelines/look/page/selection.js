@@ -41,10 +41,11 @@ function playSelection() {
   }
 }
 
-// Play from the cursor; a selection in a loop from its begin.
+// Play from the cursor; in a loop, the selection, or else the window.
 function playOrPause() {
   if (player.isPlaying) player.pause();
   else if (byId("loop").checked && selection) playSelection();
+  else if (byId("loop").checked) player.play(view.from, view.to, true);
   else player.play(player.time);
 }
 

@@ -111,7 +111,8 @@ function labelFrequencies() {
   const step = roundStep((highestShown() / height) * 32);
   const count = Math.floor(highestShown() / step + 1e-9);
   const even = Array.from({ length: count + 1 }, (_, number) => number * step);
-  const ticks = view.scale === "log" ? TICKS.filter((tick) => tick >= lowestLog() && tick <= topHz) : even;
+  const isShown = (tick) => tick >= lowestLog() && tick <= topHz;
+  const ticks = view.scale === "log" ? TICKS.filter(isShown) : even;
   gutter.replaceChildren(
     ...ticks.map((tick) => {
       const place = Math.min(Math.max(shareOfHertz(tick) * height, 8), height - 8);

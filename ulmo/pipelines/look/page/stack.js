@@ -73,7 +73,7 @@ function placeOf(event) {
   const share = Math.min(Math.max(x / bounds.width, 0), 1);
   const time = row === "overview"
     ? startS + share * (endS - startS)
-    : view.from + share * (view.to - view.from);
+    : timeAt(share);
   return { row, time, y, share: y / bounds.height, event };
 }
 
@@ -116,16 +116,20 @@ function pointerMove(event) {
   if (held.row === "overview") {
     const half = (view.to - view.from) / 2;
     showWindow(place.time - half, place.time + half);
-  } else if (held.row === "spectrogram" && !isMoving) {
-    const bounds = held.row === "spectrogram" ? [held.share, place.share] : [0, 1];
-    const [high, low] = bounds.sort((a, b) => a - b).map((share) => hertzOfShare(Math.min(Math.max(share, 0), 1)));
-    select({ from: Math.min(held.time, place.time), to: Math.max(held.time, place.time), low, high });
-  } else if (held.row === "ruler" && !isMoving) {
-    select({ from: Math.min(held.time, place.time), to: Math.max(held.time, place.time), low: 0, high: topHz });
+  } else if (["spectrogram", "ruler"].includes(held.row) && !isMoving) {
+    selectBetween(held, place);
   } else {
     const moved = ((event.clientX - held.x) / width) * (view.to - view.from);
     showWindow(held.from - moved, held.from - moved + view.to - view.from);
   }
+}
+
+// Select from one place to another; on the ruler, all frequencies.
+function selectBetween(one, other) {
+  const [from, to] = [one.time, other.time].sort((a, b) => a - b);
+  const shares = one.row === "ruler" ? [0, 1] : [one.share, other.share];
+  const hertz = shares.map((share) => hertzOfShare(Math.min(Math.max(share, 0), 1)));
+  select({ from, to, low: Math.min(...hertz), high: Math.max(...hertz) });
 }
 
 function pointerUp(event) {
@@ -137,6 +141,8 @@ function pointerUp(event) {
 function wheeled(event) {
   const place = placeOf(event);
   if (!place || event.ctrlKey) return;
+  const isWhole = view.from <= startS && view.to >= endS;
+  if (isWhole && event.deltaY > 0 && !event.shiftKey) return; // the page scrolls on
   event.preventDefault();
   const pixels = event.deltaMode === 1 ? 30 : 1; // a line, or a pixel
   if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) {

@@ -27,11 +27,14 @@ function shownColumns() {
 
 const colourOf = (id) => codeById.get(id)?.colour ?? (id === tokens.unk ? "#808080" : "transparent");
 
-// Black or white, whichever is easier to read on a colour.
-function inkOn(colour) {
+// How light a colour (#rrggbb) looks, from 0 to 255.
+function lightnessOf(colour) {
   const [red, green, blue] = [1, 3, 5].map((place) => parseInt(colour.slice(place, place + 2), 16));
-  return 0.3 * red + 0.59 * green + 0.11 * blue > 135 ? "#000" : "#fff";
+  return 0.3 * red + 0.59 * green + 0.11 * blue;
 }
+
+// Black or white, whichever is easier to read on a colour.
+const inkOn = (colour) => (lightnessOf(colour) > 135 ? "#000" : "#fff");
 
 function drawTokens() {
   rows.tokens.style.height = `${BAND_PIXELS * tokens.bands}px`;
@@ -78,7 +81,8 @@ const shortHertz = (hertz) => (hertz < heardHz / 500 ? "0" : hertzText(Number(he
 function labelBands() {
   byId("tokens-name").replaceChildren(
     ...Array.from({ length: tokens.bands }, (_, band) => {
-      const label = make("span", { textContent: `${innerWidth > 600 ? "from" : "\u2265"} ${shortHertz(tokens.edges_hz[band])}` });
+      const word = innerWidth > 600 ? "from" : "\u2265";
+      const label = make("span", { textContent: `${word} ${shortHertz(tokens.edges_hz[band])}` });
       label.title = rangeText(tokens.edges_hz[band], tokens.edges_hz[band + 1]);
       label.style.top = `${(tokens.bands - band - 0.5) * BAND_PIXELS}px`;
       return label;
@@ -116,7 +120,7 @@ function light(id) {
       make("strong", { textContent: words }),
       button("Earlier", () => goToPlace(-1)),
       button("Later", () => goToPlace(1)),
-      button("Play all", () => player.playAll(places.slice(0, 200).map(([column]) => snippet(column)))),
+      button("Play all", () => player.playAll(places.map(([column]) => snippet(column)))),
       ...(codeById.has(id) ? [button("In the list", () => showCode(id))] : []),
       button("Clear", () => light(null)),
     );
