@@ -46,6 +46,23 @@ def loading_tensorflow() -> Iterator[None]:
     )
 
 
+def use_threads(threads: int) -> None:
+    """Set the number of TensorFlow's threads; 1 makes operations deterministic.
+
+    UserError if TensorFlow runs already with another number.
+    """
+    import tensorflow as tf
+
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError:
+        if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+            raise UserError("TensorFlow is running already: its threads cannot change") from None
+    if threads == 1:
+        tf.config.experimental.enable_op_determinism()
+
+
 @contextmanager
 def _silence() -> Iterator[None]:
     """Send what is written to the descriptor of stderr nowhere."""
