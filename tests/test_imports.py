@@ -23,8 +23,10 @@ SOURCE = ROOT / "ulmo"
 BASE = {"arrays", "config", "vocabulary", "tokens"}
 FILES = {*BASE, "storage"}
 TOKENIZING = {*FILES, "preprocessing", "bundle", "encoding", "decoding", "tokenizer"}
+SCORING = {*BASE, "storage", "preprocessing", "bundle", "sequence"}
 ARRAYS = {"models", "evaluation", "sequence"}
-COMMANDS = {*TOKENIZING, *ARRAYS, "dataset", "formats", "jobs", "listening", "pictures"}
+OTHERS = {"token_model", "dataset", "formats", "jobs", "listening", "pictures"}
+COMMANDS = {*TOKENIZING, *ARRAYS, *OTHERS}
 ROOMS = {
     "arrays": set(),
     "config": set(),
@@ -41,6 +43,7 @@ ROOMS = {
     "encoding": {"arrays", "config"},
     "decoding": {*BASE, "preprocessing", "bundle", "encoding"},
     "tokenizer": TOKENIZING,
+    "token_model": SCORING,
     "dataset": {*TOKENIZING, "evaluation"},
     "listening": {*TOKENIZING, "formats", "jobs"},
     "pictures": {"config", "storage", "tokens"},
@@ -48,7 +51,7 @@ ROOMS = {
     "reports": {*COMMANDS, "pipelines"},
     "cli": {*COMMANDS, "pipelines", "reports", ""},
     "__main__": {"cli"},
-    "": {"config", "formats", "pipelines", "preprocessing", "tokenizer", "tokens"},
+    "": {*BASE, "formats", "pipelines", "preprocessing", "token_model", "tokenizer"},
 }
 """Each room, and the rooms that it may import; "" is ulmo/__init__.py."""
 INSIDE = {"reading": {"reading"}, "times": {"reading", "times"}}
