@@ -5,6 +5,7 @@ import click
 from ulmo.cli.convert import convert
 from ulmo.cli.evaluate import evaluate
 from ulmo.cli.inspect import inspect_
+from ulmo.cli.lm import lm
 from ulmo.cli.options import CONTEXT, Group, version_option
 from ulmo.cli.prep import prep
 from ulmo.cli.regions import regions
@@ -21,5 +22,9 @@ def ulmo() -> None:
     """Large acoustic models: from any recording to tokens."""
 
 
-for each in (prep, train, tokenize, evaluate, show, inspect_, convert, verify_, repeats, regions):
+_COMMANDS = (
+    *(prep, train, tokenize, evaluate, show, inspect_, convert, verify_, repeats, regions),
+    lm,
+)
+for each in _COMMANDS:
     ulmo.add_command(each)
