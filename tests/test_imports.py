@@ -261,10 +261,13 @@ def test_help_is_light(command):
     assert re.match(r"Usage: command .*\n", output)
 
 
-@pytest.mark.parametrize("command", ["regions", "repeats"])
+COMMANDS_OF_ARRAYS = ["regions", "repeats", "lm train", "lm score", "lm curve"]
+
+
+@pytest.mark.parametrize("command", COMMANDS_OF_ARRAYS)
 def test_help_of_events_is_light(command):
     heavy = {*FRAMEWORKS, "pyarrow", "matplotlib", "onnxruntime", "scipy", "sklearn", "numba"}
-    output = run(entry_point("ulmo"), command, "--help", heavy=heavy)
+    output = run(entry_point("ulmo"), *command.split(), "--help", heavy=heavy)
     assert re.match(rf"Usage: command {command} .*\n", output)
 
 
@@ -290,6 +293,15 @@ def test_regions_are_light(bundle, tmp_path):
     heavy = {*FRAMEWORKS, "pyarrow", "matplotlib", "scipy", "sklearn"}
     arguments = ("regions", recording, "--tokenizer", bundle, "--out", table)
     assert run(entry_point("ulmo"), *arguments, heavy=heavy).endswith(f"output      {table}\n")
+
+
+def test_scores_are_light(tmp_path):
+    recording, table = tmp_path / "x.wav", tmp_path / "x.csv"
+    soundfile.write(recording, np.sin(np.arange(16_000) / 5), 16_000)
+    heavy = {*FRAMEWORKS, "pyarrow", "matplotlib", "scipy", "sklearn", "numba"}
+    output = run(entry_point("ulmo"), "lm", "score", recording, "--out", table, heavy=heavy)
+    assert output.endswith(f"output      {table}\n")
+    assert len(table.read_text().splitlines()) == 26
 
 
 def test_inspecting_and_verifying_are_light(bundle, tiny_tiles):
