@@ -1,6 +1,7 @@
 """Bits a token of the token model, beside what is simpler, on the same tokens; and its speed.
 
     python -m benchmarks.token_model TOKENS... [--lm LM] [--columns N]
+    python -m benchmarks.token_model TOKENS... --background TOKENS
 
 TOKENS are folders that ulmo-tokenize wrote. Each recording is scored alone, from its first column
 on; recordings of a folder are counted together. The rows:
@@ -12,6 +13,10 @@ on; recordings of a folder are counted together. The rows:
   from nothing in each recording, with no training)
 - network: the network alone
 - whole model: the mixture; and the same with copies and habits of the last 1,024 tokens alone
+
+With --background, 40 columns of each of up to 20 recordings are put among the tokens of shuffled
+recordings of that folder, and the same tokens again 1 minute, 10 minutes and 1 hour later: how many
+bits the second time costs less.
 """
 
 import time
@@ -33,6 +38,10 @@ ROWS = (
     *("order 0", "adaptive pairs", "copies", "context mixing"),
     *("context mixing, copies", "network", "whole model, 1,024 tokens", "whole model"),
 )
+LENGTH = 40  # columns of what is planted
+SPACING = 70  # columns from one to the next
+DISTANCES = (60, 600, 3600)  # seconds
+COLUMNS_A_SECOND = 25  # of the tokenizer that ships
 PATH = click.Path(path_type=Path)
 
 
@@ -101,16 +110,45 @@ def rows_of(ids: np.ndarray, model: TokenModel) -> tuple[dict[str, float], float
     return {name: float(bits[name][counted].sum(dtype=np.float64)) for name in ROWS}, seconds
 
 
+def planted(model: TokenModel, pieces: list[np.ndarray], background: np.ndarray) -> None:
+    """Print what pieces (LENGTH, bands) cost the first and the second time, by distance."""
+    for seconds in DISTANCES:
+        apart = round(seconds * COLUMNS_A_SECOND)
+        ids = background[: apart + 2 * SPACING * len(pieces)].copy()
+        firsts = SPACING * np.arange(1, len(pieces) + 1)
+        for piece, first in zip(pieces, firsts, strict=True):
+            ids[first : first + LENGTH] = piece
+            ids[first + apart : first + apart + LENGTH] = piece
+        bits = model.score(ids, short=False).bits
+        one, two = (
+            np.mean([bits[at + late : at + late + LENGTH].mean() for at in firsts])
+            for late in (0, apart)
+        )
+        click.echo(f"{seconds:>6} s later: {one:.3f} bits a token at first, then {two:.3f}")
+
+
 @click.command()
 @click.argument("tokens", type=PATH, nargs=-1, required=True)
 @click.option("--lm", type=PATH, default=None, help="[default: the one that ships]")
 @click.option("--columns", type=int, default=None, help="Of each recording, at most.")
+@click.option("--background", type=PATH, default=None, help="Plant repeats in these tokens.")
 @click.option("--leave-out", multiple=True, help="Names of recordings that begin so are left out.")
 def main(
-    tokens: tuple[Path, ...], lm: Path | None, columns: int | None, leave_out: tuple[str, ...]
+    tokens: tuple[Path, ...],
+    lm: Path | None,
+    columns: int | None,
+    background: Path | None,
+    leave_out: tuple[str, ...],
 ) -> None:
     """Print bits a token, a table for each folder of TOKENS."""
     model = load_token_model(lm)
+    if background is not None:
+        stored = [each.ids for folder in tokens for each in read_corpus(folder)]
+        pieces = [ids[5 : 5 + LENGTH] for ids in stored if len(ids) > LENGTH + 20][:20]
+        around = [each.ids for each in read_corpus(background)]
+        np.random.default_rng(0).shuffle(around)
+        planted(model, pieces, np.concatenate(around))
+        return
     for folder in tokens:
         sums, count, recordings, seconds = dict.fromkeys(ROWS, 0.0), 0, 0, 0.0
         with one_thread():
