@@ -12,6 +12,7 @@ import soundfile
 
 import ulmo
 from tests.commands import assert_refused, run
+from tests.gaps import write_triggered
 from tests.pipelines.training import Silent, read_csv
 from tests.small_tokenizers import HOP, RATE, sound
 from ulmo.bundle.token_model import read_token_model
@@ -144,6 +145,46 @@ def test_recordings_and_their_tokens_have_the_same_scores(trained, audio, tokens
             assert other["copied_from_s"] < other["start_s"]
     assert rows[30]["start_utc"] == "2026-03-01T12:00:01.200000Z"
     assert f"output      {tmp_path}/a.csv" in first.stdout
+
+
+def test_workers_and_threads_change_no_byte(trained, audio, bundle, tmp_path):
+    found = []
+    for workers, threads in ((1, 1), (2, 2)):
+        out = tmp_path / f"{workers}.csv"
+        arguments = (audio, "--lm", trained / "lm", "--tokenizer", bundle, "--out", out)
+        flags = ("--workers", workers, "--threads", threads)
+        assert run(command, "lm", "score", *arguments, *flags).exit_code == 0
+        found.append(out.read_bytes())
+    assert found[0] == found[1]
+
+
+def test_a_table_that_is_not_finished_does_not_appear(trained, tokens, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ulmo.pipelines.lm.score.ScoredStream.rows", interrupted)
+    out = tmp_path / "scores.csv"
+    done = run(command, "lm", "score", tokens, "--lm", trained / "lm", "--out", out)
+    assert done.exit_code == exits.INTERRUPTED
+    assert not list(tmp_path.iterdir())
+
+
+def test_time_that_was_left_out_is_a_gap_with_its_true_times(trained, bundle, tmp_path):
+    """Of a recording with a gap: rows of sound alone, the same from the file and its tokens."""
+    path = tmp_path / "audio" / "20260301_120000T.wav"
+    write_triggered(path, sound(3 * RATE), 40, sound(4 * RATE), rate=RATE)
+    table, stored = tmp_path / "a.csv", tmp_path / "b.csv"
+    lm, own = ("--lm", trained / "lm"), ("--tokenizer", bundle, "--workers", 1)
+    assert run(command, "lm", "score", path.parent, *lm, *own, "--out", table).exit_code == 0
+    folder = tmp_path / "tokens"
+    assert run(command, "tokenize", path.parent, *own, "--out", folder).exit_code == 0
+    assert run(command, "lm", "score", folder, *lm, "--out", stored).exit_code == 0
+    rows = rows_of(table)
+    times = np.array([float(row["start_s"]) for row in rows])
+    assert np.diff(times).max() > 1
+    assert [(row["column"], row["bits"]) for row in rows] == [
+        (row["column"], row["bits"]) for row in rows_of(stored)
+    ]
 
 
 def test_a_recording_that_cannot_be_read_is_refused_and_the_others_go_on(
