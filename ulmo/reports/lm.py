@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ulmo.config import printable
+from ulmo.pipelines.inspect.token_model import TokenModelFacts
 from ulmo.pipelines.lm.curve import CurvePoint
 from ulmo.pipelines.lm.score import ScoreSummary
 from ulmo.reports.events import heard_facts
+from ulmo.reports.inspect import Rows, corpora_rows, described, notes_rows
 from ulmo.reports.progress import counted, left_out_lines, named_lines
 from ulmo.reports.train import TrainProgress
 from ulmo.storage.names import path_text
@@ -126,6 +129,45 @@ def curve_summary(points: Sequence[CurvePoint], out: Path | None) -> str:
 def curve_json(points: Sequence[CurvePoint], out: Path | None) -> dict[str, Any]:
     """What --json prints of a curve."""
     return _facts("lm curve", 0, {"out": out, "points": [each._asdict() for each in points]})
+
+
+def token_model_inspection(facts: TokenModelFacts) -> str:
+    """Describe a token model."""
+    manifest = facts.manifest
+    model, card = manifest.model, manifest.card
+    network: Rows = [
+        ("blocks", f"{', '.join(model.kinds)}; width {model.width}, MLPs {model.hidden}"),
+        ("weights", f"{facts.weights:,}, float16"),
+        ("predicts", f"{model.bands} bands of {model.codebook_size} codes"),
+    ]
+    rows = corpora_rows(card.corpora)
+    if card.training is not None:
+        training = card.training
+        words = f"{counted(training.steps, 'step')}, {counted(training.epochs, 'whole epoch')}"
+        rows.append(("training", f"{words}, {training.tokens:,} tokens, seed {training.seed}"))
+    if card.figures is not None:
+        figures = card.figures
+        rows.append(
+            (
+                "held out",
+                f"{figures.bits:.3f} bits a token, network alone {figures.bits_network:.3f}; "
+                f"{figures.tokens:,} tokens of {counted(figures.recordings, 'recording')}",
+            )
+        )
+    if card.versions:
+        made = ", ".join(f"{name} {text}" for name, text in card.versions.items())
+        rows.append(("made with", made))
+    rows += notes_rows(card.notes)
+    sections: dict[str, Rows] = {
+        printable(facts.folder): [
+            ("schema", str(manifest.schema_version)),
+            ("fingerprint", manifest.fingerprint),
+            ("tokenizer", manifest.tokenizer),
+        ],
+        "Network": network,
+        "Card": rows or [("", "empty")],
+    }
+    return described(sections, facts.files)
 
 
 def _facts(command: str, status: int, facts: Mapping[str, Any]) -> dict[str, Any]:

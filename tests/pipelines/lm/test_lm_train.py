@@ -89,6 +89,17 @@ def test_a_run_is_logged_and_ends_in_a_token_model(trained, bundle):
     assert (trained / "tensorboard").is_dir()
 
 
+def test_it_can_be_inspected(trained, tmp_path):
+    shown = run(command, "inspect", trained / "lm")
+    assert shown.exit_code == 0, shown.output
+    assert "blocks        recurrent, attention; width 8, MLPs 8" in shown.stdout
+    assert "predicts      2 bands of 8 codes" in shown.stdout
+    facts = json.loads(run(command, "inspect", trained / "lm", "--json").stdout)
+    manifest = read_token_model(trained / "lm").manifest
+    assert facts["manifest"] == manifest.model_dump(mode="json")
+    assert facts["files"][1]["sha256"] == manifest.weights
+
+
 def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(trained, tokens, bundle, tmp_path):
     options = {"model": MODEL, "settings": SETTINGS, "tokenizer": bundle}
     stopped = tmp_path / "stopped"
