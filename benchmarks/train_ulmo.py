@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.learners import BATCH, LEARNING_RATE, THREADS, serve
 from benchmarks.report import Silent
 from ulmo.config import ModelSettings, TrainSettings
-from ulmo.pipelines.train.train import loading_tensorflow
+from ulmo.pipelines.loading import loading_tensorflow
 from ulmo.preprocessing.store import TileStore
 
 

@@ -14,8 +14,8 @@ from ulmo.bundle.card import Card
 from ulmo.cli.exits import guarded
 from ulmo.config import UserError
 from ulmo.dataset import Loudness, split_by_recording
+from ulmo.pipelines.loading import loading_tensorflow
 from ulmo.pipelines.train.pairs import read_pairs
-from ulmo.pipelines.train.train import loading_tensorflow
 from ulmo.preprocessing.store import TileStore
 from ulmo.tokenizer import Tokenizer
 

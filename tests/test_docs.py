@@ -49,12 +49,18 @@ def code(page):
 
 
 def options_of(command):
-    return {
-        name
-        for parameter in command.params
-        for name in (*parameter.opts, *parameter.secondary_opts)
-        if name.startswith("-")
-    } | {"--help", "-h"}
+    """Options of a command, and of the commands that it has."""
+    inner = getattr(command, "commands", {}).values()
+    return (
+        set().union(*map(options_of, inner))
+        | {
+            name
+            for parameter in command.params
+            for name in (*parameter.opts, *parameter.secondary_opts)
+            if name.startswith("-")
+        }
+        | {"--help", "-h"}
+    )
 
 
 def anchors(page):

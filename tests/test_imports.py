@@ -23,8 +23,10 @@ SOURCE = ROOT / "ulmo"
 BASE = {"arrays", "config", "vocabulary", "tokens"}
 FILES = {*BASE, "storage"}
 TOKENIZING = {*FILES, "preprocessing", "bundle", "encoding", "decoding", "tokenizer"}
+SCORING = {*BASE, "storage", "preprocessing", "bundle", "sequence"}
 ARRAYS = {"models", "evaluation", "sequence"}
-COMMANDS = {*TOKENIZING, *ARRAYS, "dataset", "formats", "jobs", "listening", "pictures"}
+OTHERS = {"token_model", "dataset", "formats", "jobs", "listening", "pictures"}
+COMMANDS = {*TOKENIZING, *ARRAYS, *OTHERS}
 ROOMS = {
     "arrays": set(),
     "config": set(),
@@ -41,6 +43,7 @@ ROOMS = {
     "encoding": {"arrays", "config"},
     "decoding": {*BASE, "preprocessing", "bundle", "encoding"},
     "tokenizer": TOKENIZING,
+    "token_model": SCORING,
     "dataset": {*TOKENIZING, "evaluation"},
     "listening": {*TOKENIZING, "sequence", "formats", "jobs"},
     "pictures": {"config", "storage", "tokens"},
@@ -48,7 +51,7 @@ ROOMS = {
     "reports": {*COMMANDS, "pipelines"},
     "cli": {*COMMANDS, "pipelines", "reports", ""},
     "__main__": {"cli"},
-    "": {"config", "formats", "pipelines", "preprocessing", "tokenizer", "tokens"},
+    "": {*BASE, "formats", "pipelines", "preprocessing", "token_model", "tokenizer"},
 }
 """Each room, and the rooms that it may import; "" is ulmo/__init__.py."""
 INSIDE = {"reading": {"reading"}, "times": {"reading", "times"}}
@@ -259,10 +262,13 @@ def test_help_is_light(command):
     assert re.match(r"Usage: command .*\n", output)
 
 
-@pytest.mark.parametrize("command", ["look", "regions", "repeats"])
+COMMANDS_OF_ARRAYS = ["look", "regions", "repeats", "lm train", "lm score", "lm curve"]
+
+
+@pytest.mark.parametrize("command", COMMANDS_OF_ARRAYS)
 def test_help_of_events_is_light(command):
     heavy = {*FRAMEWORKS, "pyarrow", "matplotlib", "onnxruntime", "scipy", "sklearn", "numba"}
-    output = run(entry_point("ulmo"), command, "--help", heavy=heavy)
+    output = run(entry_point("ulmo"), *command.split(), "--help", heavy=heavy)
     assert re.match(rf"Usage: command {command} .*\n", output)
 
 
@@ -288,6 +294,15 @@ def test_regions_are_light(bundle, tmp_path):
     heavy = {*FRAMEWORKS, "pyarrow", "matplotlib", "scipy", "sklearn"}
     arguments = ("regions", recording, "--tokenizer", bundle, "--out", table)
     assert run(entry_point("ulmo"), *arguments, heavy=heavy).endswith(f"output      {table}\n")
+
+
+def test_scores_are_light(tmp_path):
+    recording, table = tmp_path / "x.wav", tmp_path / "x.csv"
+    soundfile.write(recording, np.sin(np.arange(16_000) / 5), 16_000)
+    heavy = {*FRAMEWORKS, "pyarrow", "matplotlib", "scipy", "sklearn", "numba"}
+    output = run(entry_point("ulmo"), "lm", "score", recording, "--out", table, heavy=heavy)
+    assert output.endswith(f"output      {table}\n")
+    assert len(table.read_text().splitlines()) == 26
 
 
 def test_inspecting_and_verifying_are_light(bundle, tiny_tiles):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ulmo.pipelines.repeats.repeats import repeats
     from ulmo.preprocessing import preprocess
     from ulmo.preprocessing.reading.audio import RefusedError
+    from ulmo.token_model import TokenModel, load_token_model
     from ulmo.tokenizer import Tokenizer, load_tokenizer
     from ulmo.tokens import Tokens
 
@@ -27,6 +28,8 @@ __version__ = "0.1.0"
 _HOME = {
     "Tokenizer": "ulmo.tokenizer",
     "load_tokenizer": "ulmo.tokenizer",
+    "TokenModel": "ulmo.token_model",
+    "load_token_model": "ulmo.token_model",
     "Tokens": "ulmo.tokens",
     "read_tokens": "ulmo.formats.read",
     "read_corpus": "ulmo.formats.read",
@@ -44,11 +47,13 @@ __all__ = [
     "ModelSettings",
     "PrepSettings",
     "RefusedError",
+    "TokenModel",
     "Tokenizer",
     "Tokens",
     "TrainSettings",
     "UserError",
     "__version__",
+    "load_token_model",
     "load_tokenizer",
     "preprocess",
     "read_corpus",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.bundles import FILES, PREP, contents, refusal
-from ulmo.bundle import bundle as bundle_module
+from ulmo.bundle import folder as folder_module
 from ulmo.bundle.bundle import read_bundle
 from ulmo.config import UserError
 from ulmo.storage import atomic
@@ -106,7 +106,7 @@ def test_a_full_disk_leaves_the_old_bundle(name, bundles, tmp_path, make_bundle,
                 raise OSError("no space left")
             yield file
 
-    monkeypatch.setattr(bundle_module, "publish", failing)
+    monkeypatch.setattr(folder_module, "publish", failing)
     with pytest.raises(OSError, match="no space left"):
         make_bundle(folder, PREP, seed=1)
     monkeypatch.undo()
@@ -145,7 +145,7 @@ def test_what_others_put_there_meanwhile_is_not_lost(bundles, tmp_path, make_bun
         with atomic.publish(path) as file:
             yield file
 
-    monkeypatch.setattr(bundle_module, "publish", slow)
+    monkeypatch.setattr(folder_module, "publish", slow)
     make_bundle(folder, PREP, seed=1)
     assert contents(folder) == contents(bundles[1])
     assert (tmp_path / ".tokenizer.old" / "notes.txt").read_text() == "mine"

@@ -27,13 +27,13 @@ from tests.pipelines.recordings import contents, noise, write
 from tests.pipelines.train.forks import Forks
 from tests.pipelines.training import BUNDLE
 from ulmo.cli.main import ulmo
-from ulmo.pipelines.train.train import loading_tensorflow
+from ulmo.pipelines.loading import loading_tensorflow
 
 with loading_tensorflow():
     import tensorflow as tf
 
+    from ulmo.pipelines.run_files import Checkpoints
     from ulmo.pipelines.train import trainer
-    from ulmo.pipelines.train.run_files import Checkpoints
 
 assert trainer.Checkpoints is Checkpoints  # all is imported before the first process is forked
 os.environ["LOKY_MAX_CPU_COUNT"] = "1"  # joblib starts no process to count the cores

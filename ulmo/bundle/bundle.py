@@ -15,9 +15,6 @@ encoder has the weights of the bundle. (Importing the onnx package takes 0.2 s a
 """
 
 import json
-import os
-import re
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +26,7 @@ from ulmo.arrays import Array
 from ulmo.bundle.bounds import check_bounds
 from ulmo.bundle.card import Card
 from ulmo.bundle.cost import check_tokenizer
+from ulmo.bundle.folder import FolderKind
 from ulmo.bundle.graph import encoder_graph, encoder_size
 from ulmo.bundle.large_bundle import LARGE, check_large
 from ulmo.bundle.manifest import (
@@ -52,17 +50,13 @@ from ulmo.bundle.weights import (
 )
 from ulmo.config import LIMITS, Limits, ModelSettings, PrepSettings, UserError
 from ulmo.preprocessing.normalize import Normalization, largest_value
-from ulmo.storage.atomic import make_folders, owner_of, publish, short_name, sync_folder
-from ulmo.storage.open_folder import open_folder
 from ulmo.storage.plain_file import check_length, read_bounded, read_hashed
 from ulmo.storage.sealed import read_json
 
 DEFAULT = Path(__file__).parents[1] / "default_tokenizer"  # ships with ulmo: recipes/large.toml
 _MAX_MANIFEST_BYTES = 1 << 16  # a manifest has 3 kB; the card may be long, the lists may not
-_MAX_ENTRIES = 100  # in the folder, hidden ones included
 REMEDY = "copy the bundle again from an undamaged source"
-# Files that may lie beside the three. Names that begin with a dot may, too.
-_DOCUMENT = re.compile(r"(README|LICEN[CS]E|NOTICE|CITATION)(\.(md|txt|cff))?", re.IGNORECASE)
+TOKENIZER_FOLDER = FolderKind("bundle", "a tokenizer", MANIFEST, FILES, "tokenizer")
 
 
 class Bundle(NamedTuple):
@@ -145,62 +139,8 @@ def rebuilt(bundle: Bundle, *, card: Card, scores: Array | None) -> BuiltBundle:
 
 
 def write_bundle(folder: Path, bundle: BuiltBundle) -> None:
-    """Write a bundle beside `folder`, then move it there; a kill leaves the old or the new bundle.
-
-    For a moment the old bundle is in `.NAME.old`. `read_bundle` finds it there, and the next
-    `write_bundle` first moves it back. Raises UserError, and changes nothing, if a file that is
-    not part of a bundle lies there: the folder is replaced, and it would be lost.
-    """
-    folder = Path(os.path.realpath(folder))
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file: move it away, or choose another folder")
-    refuse_foreign(folder)
-    new, old = _new(folder), _old(folder)
-    if old.exists() and not folder.exists():
-        old.rename(folder)
-    for left in (new, old):
-        _remove(left)
-    make_folders(folder.parent)
-    new.mkdir()  # fails if somebody else has made it meanwhile
-    for name, data in bundle.files.items():
-        with publish(new / name) as file:
-            file.write(data)
-    if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
-    sync_folder(folder.parent)
-    with suppress(OSError):  # what somebody has put there meanwhile stays
-        _remove(old)
-
-
-def refuse_foreign(folder: Path) -> None:
-    """Raise UserError if a folder that `write_bundle` would replace holds what is not ulmo's."""
-    for place in (folder, _new(folder), _old(folder)):
-        if name := foreign_name(place):
-            raise UserError(f"{place} holds {name!r}, which is not ulmo's: move it away")
-
-
-def foreign_name(folder: Path) -> str | None:
-    """A name in a folder that `write_bundle` has not written; None if there is none."""
-    with suppress(FileNotFoundError, NotADirectoryError):
-        for path in sorted(folder.iterdir()):
-            if not _is_part(path.name) or path.is_dir():
-                return path.name
-    return None
-
-
-def _is_part(name: str) -> bool:
-    """Whether a name is that of a file of a bundle, or of one that is half-written."""
-    return (owner_of(name) or name) in FILES
-
-
-def _remove(folder: Path) -> None:
-    """Remove a bundle, if it is there. Raises OSError, and leaves the folder, if it holds more."""
-    with suppress(FileNotFoundError), open_folder(folder.parent) as parent:
-        with open_folder(folder, below=folder.parent) as opened:
-            for name in filter(_is_part, opened.names()):
-                opened.remove(name)
-        parent.remove_folder(folder.name)
+    """Write a bundle beside `folder`, then move it there (see `FolderKind.write`)."""
+    TOKENIZER_FOLDER.write(folder, bundle.files)
 
 
 def read_bundle(folder: Path, limits: Limits = LIMITS) -> Bundle:
@@ -211,8 +151,8 @@ def read_bundle(folder: Path, limits: Limits = LIMITS) -> Bundle:
     The bytes that are hashed are the bytes that are returned: files replaced meanwhile are refused.
     The folder may be a symbolic link, because the user named it; nothing inside may be one.
     """
-    folder = _present(folder)
-    _check_names(folder)
+    folder = TOKENIZER_FOLDER.present(folder)
+    TOKENIZER_FOLDER.check_names(folder)
     manifest = _read_manifest(folder / MANIFEST)
     try:
         check_tokenizer(manifest.prep, manifest.model, limits)
@@ -237,44 +177,6 @@ def read_bundle(folder: Path, limits: Limits = LIMITS) -> Bundle:
     bundle = BuiltBundle(manifest, files).at(folder)
     _check_contents(bundle)
     return bundle
-
-
-def _present(folder: Path) -> Path:
-    """The folder, or `.NAME.old` after a kill between the two moves of `write_bundle`."""
-    old = _old(Path(os.path.realpath(folder)))
-    if not folder.exists() and old.is_dir():
-        return old
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file: give the folder that holds {MANIFEST}")
-    if not (folder / MANIFEST).is_file():
-        place = folder / "tokenizer" if (folder / "tokenizer").is_dir() else "a folder with one"
-        raise UserError(f"{folder} is not a tokenizer: it has no {MANIFEST}; give {place}")
-    return folder
-
-
-def _new(folder: Path) -> Path:
-    return folder.with_name(f".{short_name(folder.name)}.new")
-
-
-def _old(folder: Path) -> Path:
-    return folder.with_name(f".{short_name(folder.name)}.old")
-
-
-def _check_names(folder: Path) -> None:
-    """Refuse foreign files: whoever put them there may expect them to be used."""
-    with os.scandir(folder) as entries:
-        for count, entry in enumerate(entries):
-            known = entry.name in FILES or _DOCUMENT.fullmatch(entry.name)
-            hidden = entry.name.startswith(".")
-            if not (known or hidden) or count >= _MAX_ENTRIES:
-                raise UserError(
-                    f"{folder} holds {entry.name!r}, not part of a tokenizer: move it away"
-                )
-            if entry.is_symlink():
-                raise UserError(
-                    f"{folder} holds the link {entry.name!r}: copy the bundle with its links "
-                    "followed (cp -RL)"
-                )
 
 
 def _read_manifest(path: Path) -> BundleManifest:

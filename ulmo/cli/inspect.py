@@ -12,8 +12,8 @@ from ulmo.config import Limits
 
 @cli.command(
     "inspect",
-    short_help="What a tokenizer is.",
-    examples=("ulmo inspect", "ulmo inspect run/tokenizer --json"),
+    short_help="What a tokenizer or a token model is.",
+    examples=("ulmo inspect", "ulmo inspect run/tokenizer --json", "ulmo inspect run/lm"),
 )
 @click.argument("bundle", type=cli.PATH, required=False)
 @cli.settings_options(Limits)
@@ -22,13 +22,22 @@ from ulmo.config import Limits
 def inspect_(bundle: Path | None, as_json: bool, **flags: Any) -> None:
     """Show what a tokenizer is: front end, model, tokens, codebook, card, files.
 
-    BUNDLE is a folder such as RUN_DIR/tokenizer. The default is the tokenizer that ships with ulmo.
-    A damaged one is refused, with the reason.
+    BUNDLE is a folder such as RUN_DIR/tokenizer, or a token model such as RUN_DIR/lm. The default
+    is the tokenizer that ships with ulmo. A damaged one is refused, with the reason.
     """
-    from ulmo.pipelines.inspect import inspect
+    from ulmo.pipelines.inspect import inspect, token_model
+
+    head = {"schema_version": 1, "command": "inspect", "exit_status": 0}
+    shown = cli.Output(as_json)
+    if bundle is not None and token_model.is_token_model(bundle):
+        from ulmo.reports.lm import token_model_inspection
+
+        found = token_model.inspect_token_model(bundle)
+        shown.show(
+            lambda: token_model_inspection(found), lambda: {**head, **token_model.as_json(found)}
+        )
+        return
     from ulmo.reports.inspect import inspection
 
     facts = inspect.inspect_bundle(bundle, Limits.read(cli.given(flags, Limits)))
-    head = {"schema_version": 1, "command": "inspect", "exit_status": 0}
-    shown = cli.Output(as_json)
     shown.show(lambda: inspection(facts), lambda: {**head, **inspect.as_json(facts)})

@@ -5,6 +5,7 @@ import click
 from ulmo.cli.convert import convert
 from ulmo.cli.evaluate import evaluate
 from ulmo.cli.inspect import inspect_
+from ulmo.cli.lm import lm
 from ulmo.cli.look import look
 from ulmo.cli.options import CONTEXT, Group, version_option
 from ulmo.cli.prep import prep
@@ -24,6 +25,6 @@ def ulmo() -> None:
 
 for each in (
     *(prep, train, tokenize, evaluate, show, look),
-    *(inspect_, convert, verify_, repeats, regions),
+    *(inspect_, convert, verify_, repeats, regions, lm),
 ):
     ulmo.add_command(each)

@@ -1,6 +1,7 @@
 """The report of ulmo inspect: aligned sections for a terminal of 80 columns."""
 
 import textwrap
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ulmo.config import QUANTIZER_TRAITS, printable
@@ -46,10 +47,28 @@ def inspection(facts: "BundleFacts") -> str:
         "Codebook": _codebook(facts),
         "Card": _card(facts.manifest.card),
     }
+    return described(sections, facts.files)
+
+
+def described(sections: Mapping[str, Rows], files: "Sequence[Table]") -> str:
+    """Sections with their rows, and the files of a folder."""
     lines: list[str] = []
     for title, rows in sections.items():
         lines += [title, *(line for row in rows for line in _row(*row)), ""]
-    return "\n".join([*lines, "Files", *map(_file, facts.files)])
+    return "\n".join([*lines, "Files", *map(_file, files)])
+
+
+def corpora_rows(corpora: "Sequence[Corpus]") -> Rows:
+    """A row for each of the first corpora, and one for the others."""
+    rows: Rows = [("trained on", _corpus(corpus)) for corpus in corpora[:_SHOWN_CORPORA]]
+    if (hidden := len(corpora) - _SHOWN_CORPORA) > 0:
+        rows.append(("", f"and {hidden} more corpora: --json shows them"))
+    return rows
+
+
+def notes_rows(notes: str) -> Rows:
+    """The notes of a card, shortened; none if they are empty."""
+    return [("notes", textwrap.shorten(notes, 400, placeholder=" ..."))] if notes else []
 
 
 def _row(label: str, text: str) -> list[str]:
@@ -208,9 +227,7 @@ def _spread(spread: "Table") -> str:
 
 
 def _card(card: "Card") -> Rows:
-    rows: Rows = [("trained on", _corpus(corpus)) for corpus in card.corpora[:_SHOWN_CORPORA]]
-    if (hidden := len(card.corpora) - _SHOWN_CORPORA) > 0:
-        rows.append(("", f"and {hidden} more corpora: --json shows them"))
+    rows = corpora_rows(card.corpora)
     if (training := card.training) is not None:
         text = f"{training.steps} steps, {training.epochs} epochs, {training.tiles} tiles, "
         rows.append(("training", f"{text}seed {training.seed}"))
@@ -236,8 +253,7 @@ def _card(card: "Card") -> Rows:
     if card.versions is not None:
         versions = card.versions.model_dump()
         rows.append(("made with", ", ".join(f"{name} {text}" for name, text in versions.items())))
-    if card.notes:
-        rows.append(("notes", textwrap.shorten(card.notes, 400, placeholder=" ...")))
+    rows += notes_rows(card.notes)
     return rows or [("", "empty")]
 
 

@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,19 @@ def epoch_columns(objectives: Iterable[str]) -> tuple[str, ...]:
     training = (f"train_{name}" for name in loss_names(names))
     own = (f"val_{name}_{part}" for name in names for part in (*OWN, "error"))
     return ("epoch", "step", *training, *_VALIDATION, *own)
+
+
+class LogColumns(NamedTuple):
+    """The columns of the two logs of a run."""
+
+    batches: tuple[str, ...]  # of losses.csv
+    epochs: tuple[str, ...]  # of epochs.csv
+
+    @classmethod
+    def of(cls, objectives: Iterable[str]) -> "LogColumns":
+        """Those of a tokenizer that is trained with some objectives."""
+        names = tuple(objectives)
+        return cls(batch_columns(names), epoch_columns(names))
 
 
 class CsvLog:

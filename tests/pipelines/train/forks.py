@@ -63,11 +63,11 @@ def _wrong(*_, **__):
 
 FAULTS = {  # places in which something fails, by the name of a fault
     "losses": {"ulmo.storage.csv_log.CsvLog._write": _full},
-    "checkpoint": {"ulmo.pipelines.train.run_files.write_digests": _full},
+    "checkpoint": {"ulmo.pipelines.run_files.write_digests": _full},
     "bundle": {
-        "ulmo.bundle.bundle.publish": _full,
+        "ulmo.bundle.folder.publish": _full,
         "ulmo.pipelines.train.trainer.draw_reconstructions": _wrong,
-        "ulmo.pipelines.train.run_files.tf.summary.scalar": _full,
+        "ulmo.pipelines.run_files.tf.summary.scalar": _full,
     },
 }
 
@@ -93,8 +93,8 @@ def _run(ulmo, arguments, fault, errors):
 def main():
     """Fork for each line, until there are no more."""
     from ulmo.cli.main import ulmo
+    from ulmo.pipelines.loading import loading_tensorflow
     from ulmo.pipelines.train import train
-    from ulmo.pipelines.train.train import loading_tensorflow
 
     with loading_tensorflow():
         trainer = import_module("ulmo.pipelines.train.trainer")

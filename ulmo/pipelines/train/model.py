@@ -6,13 +6,13 @@ from zlib import crc32
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from ulmo.bundle.bundle import read_bundle
 from ulmo.config import NO_LIMITS, ModelSettings, PrepSettings, TrainSettings, UserError
 from ulmo.models.learner import Learner
 from ulmo.models.objectives import OBJECTIVES
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
+from ulmo.pipelines.loading import use_threads
 from ulmo.storage.differences import differences
 from ulmo.storage.names import path_of
 
@@ -32,7 +32,7 @@ def build_learner(
     TensorFlow gets the `settings.threads`: UserError if it runs already with another number.
     """
     if settings.threads:
-        _use_threads(settings.threads)
+        use_threads(settings.threads)
     policy = "mixed_bfloat16" if settings.mixed_precision else "float32"
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
@@ -52,18 +52,6 @@ def build_learner(
     learner.compile(optimizer=keras.optimizers.Adam(settings.learning_rate))
     learner.optimizer.build(learner.trainable_variables)
     return learner
-
-
-def _use_threads(threads: int) -> None:
-    """Set the number of TensorFlow's threads; 1 makes operations deterministic."""
-    try:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
-    except RuntimeError:
-        if tf.config.threading.get_intra_op_parallelism_threads() != threads:
-            raise UserError("TensorFlow is running already: its threads cannot change") from None
-    if threads == 1:
-        tf.config.experimental.enable_op_determinism()
 
 
 def _init_encoder(model: VQVAE, settings: ModelSettings, prep: PrepSettings, folder: Path) -> None:

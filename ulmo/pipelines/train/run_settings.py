@@ -5,7 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ulmo.bundle.bundle import refuse_foreign
+from ulmo.bundle.bundle import TOKENIZER_FOLDER
 from ulmo.bundle.cost import check_tokenizer
 from ulmo.bundle.weights import check_size
 from ulmo.config import (
@@ -45,7 +45,8 @@ def plan_run(
     """
     if resume:
         manifest = _resumed(read_run(run_dir), model, settings)
-        refuse_foreign(run_dir / "tokenizer")  # now, not when it is written at the end
+        # Now, not when it is written at the end.
+        TOKENIZER_FOLDER.refuse_foreign(run_dir / "tokenizer")
         if manifest.tiles_fingerprint != store.manifest.fingerprint:
             changed = differences(
                 {**manifest.tiles_contents, "fingerprint": manifest.tiles_fingerprint},

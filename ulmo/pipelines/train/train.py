@@ -3,11 +3,8 @@
 tiles -> split by recording -> k-means start -> epochs of batches -> bundle and pictures
 """
 
-import os
-import signal
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +14,7 @@ from ulmo.dataset import has_sound, split_by_recording
 from ulmo.evaluation.tally import Metrics
 from ulmo.evaluation.verdict import Verdict
 from ulmo.jobs.best_effort import BestEffort
+from ulmo.pipelines.loading import catching_interrupts, loading_tensorflow
 from ulmo.pipelines.train.export import export
 from ulmo.pipelines.train.pairs import Pairs, read_pairs
 from ulmo.pipelines.train.pictures import draw_losses
@@ -30,6 +28,7 @@ from ulmo.storage.atomic import (
     publish,
     sync_folder,
 )
+from ulmo.storage.csv_log import LogColumns
 from ulmo.storage.lock import LOCK, locked
 from ulmo.storage.names import path_of, path_text
 from ulmo.storage.open_folder import open_folder
@@ -38,14 +37,9 @@ from ulmo.storage.sealed import write_json, write_sealed
 
 if TYPE_CHECKING:
     from ulmo.pipelines.train.own_tasks import OwnTasks
-    from ulmo.pipelines.train.trainer import Reporter, Trainer
+    from ulmo.pipelines.train.trainer import Reporter
 
 _PACKAGES = ("tensorflow", "keras", "tensorboard")
-_ENVIRONMENT = {  # of TensorFlow, unless the user has set them
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    # By default only on processors with AVX-512; without it a step takes 1.6 to 2 times as long.
-    "TF_ENABLE_ONEDNN_OPTS": "1",
-}
 # Folders of a run. None of them may be a link; RUN_DIR itself may.
 _PLACES = ("checkpoints", "checkpoints/best", "pictures", "tensorboard", "tokenizer")
 _OWN_TILES = 256  # training tiles to measure objectives on if none are held out
@@ -147,7 +141,7 @@ def _run(
 ) -> TrainSummary:
     reporter.note("loading TensorFlow ...")
     with loading_tensorflow():
-        from ulmo.pipelines.train.run_files import RunLog
+        from ulmo.pipelines.run_files import RunLog
         from ulmo.pipelines.train.trainer import Trainer
     settings = manifest.model, manifest.train
     trainer = Trainer(store, run_dir / "checkpoints", *settings, reporter, pairs)
@@ -156,8 +150,8 @@ def _run(
     trainer.begin()
     steps, epochs = int(trainer.state.step), int(trainer.state.epoch)
     objectives = manifest.train.objectives
-    log = RunLog(run_dir, objectives, best_effort, steps=steps, epochs=epochs)
-    with closing(log), _catching_interrupts(trainer):
+    log = RunLog(run_dir, LogColumns.of(objectives), best_effort, steps=steps, epochs=epochs)
+    with closing(log), catching_interrupts(trainer):
         end = trainer.run(log)
     if end == "interrupt":
         raise KeyboardInterrupt(f"interrupted and saved at step {int(trainer.state.step)}")
@@ -214,67 +208,3 @@ def _begin_run(run_dir: Path, manifest: RunManifest, best_effort: BestEffort) ->
 
 def _is_half_written(name: str) -> bool:
     return is_temporary(Path(name))
-
-
-@contextmanager
-def loading_tensorflow() -> Iterator[None]:
-    """Silence stderr while TensorFlow is imported: its libraries write to the descriptor itself.
-
-    Keras then has the settings that the models are written for, whatever `keras.json` in the home
-    says. UserError if it runs with another backend already.
-    """
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    with _silence():
-        import keras
-
-        if keras.config.backend() == "tensorflow":
-            keras.config.set_floatx("float32")
-            keras.config.set_epsilon(1e-7)
-            keras.config.set_image_data_format("channels_last")
-            yield
-            return
-    raise UserError(
-        f"Keras runs with the backend {keras.config.backend()} already: train in another process"
-    )
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Send what is written to the descriptor of stderr nowhere."""
-    kept = None
-    with suppress(OSError):  # there is no stderr
-        kept = os.dup(2)
-    if kept is None:
-        yield
-        return
-    if sys.stderr is not None:
-        sys.stderr.flush()
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
-@contextmanager
-def _catching_interrupts(trainer: "Trainer") -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run after the current batch; a second Ctrl-C ends it at once."""
-
-    def interrupt(number: int, _: Any) -> None:
-        trainer.interrupted = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before: dict[signal.Signals, Callable[..., Any] | int | None] = {}
-    with suppress(ValueError):  # not in the main thread, which alone receives signals
-        for name in (signal.SIGINT, signal.SIGTERM):
-            before[name] = signal.signal(name, interrupt)
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)

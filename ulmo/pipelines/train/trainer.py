@@ -33,14 +33,14 @@ from ulmo.evaluation.verdict import Verdict
 from ulmo.jobs.best_effort import BestEffort
 from ulmo.models.objectives.base import TrainingBatch
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
+from ulmo.pipelines.run_files import Checkpoints, RunLog
+from ulmo.pipelines.schedule import Schedule
 from ulmo.pipelines.train.codebook import start_codebook
 from ulmo.pipelines.train.feed import Feed
 from ulmo.pipelines.train.model import build_learner
 from ulmo.pipelines.train.own_tasks import OwnTasks
 from ulmo.pipelines.train.pairs import Pairs
 from ulmo.pipelines.train.pictures import draw_reconstructions
-from ulmo.pipelines.train.run_files import Checkpoints, RunLog
-from ulmo.pipelines.train.schedule import Schedule
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.checkpoint_files import numbers, what_is_wrong
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from ulmo.bundle.bundle import REMEDY, foreign_name, read_bundle
+from ulmo.bundle.bundle import REMEDY, TOKENIZER_FOLDER, read_bundle
 from ulmo.bundle.manifest import FILES, MANIFEST
 from ulmo.config import NO_LIMITS, TrainSettings, UserError
 from ulmo.storage.atomic import is_temporary, link_on_the_way
@@ -110,7 +110,7 @@ def _mend_run(folder: Path, faults: list[Fault]) -> list[str]:
         folder,
         faults,
         lambda fault: fault.what == "left_over",
-        is_whole=lambda path: foreign_name(path) is not None,
+        is_whole=lambda path: TOKENIZER_FOLDER.foreign_name(path) is not None,
     )
     for place in _places(folder):
         if link_on_the_way(place, folder):

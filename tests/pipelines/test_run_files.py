@@ -14,14 +14,15 @@ from tests.pipelines.training import read_csv
 from tests.pipelines.verifying import deny
 from ulmo.config import UserError, loss_names
 from ulmo.jobs.best_effort import BestEffort
-from ulmo.pipelines.train import run_files
-from ulmo.pipelines.train.run_files import Checkpoints, RunLog
+from ulmo.pipelines import run_files
+from ulmo.pipelines.run_files import Checkpoints, RunLog
 from ulmo.storage.checkpoint_files import damaged_files, numbers, remove_others
-from ulmo.storage.csv_log import batch_columns, epoch_columns
+from ulmo.storage.csv_log import LogColumns
 
 OBJECTIVES = ("reconstruct", "simclr")
 BEST_EFFORT = BestEffort(pytest.fail)
-EPOCH_COLUMNS = epoch_columns(OBJECTIVES)
+COLUMNS = LogColumns.of(OBJECTIVES)
+EPOCH_COLUMNS = COLUMNS.epochs
 PIXELS = np.arange(45, dtype=np.uint8).reshape(3, 5, 3)
 PICTURE = tf.io.encode_png(PIXELS).numpy()
 
@@ -37,7 +38,7 @@ def epoch_row(epoch):
 
 
 def train(run_dir, steps, *, last_step):
-    log = RunLog(run_dir, OBJECTIVES, BEST_EFFORT, steps=last_step, epochs=last_step // 2)
+    log = RunLog(run_dir, COLUMNS, BEST_EFFORT, steps=last_step, epochs=last_step // 2)
     for step in steps:
         log.batch(batch_row(step))
         if step % 2 == 0:
@@ -67,7 +68,7 @@ def run_dir(tmp_path_factory):
 
 
 def test_every_batch_and_epoch_is_a_row(run_dir):
-    first = ",".join(batch_columns(OBJECTIVES)) + "\n1,0,"
+    first = ",".join(COLUMNS.batches) + "\n1,0,"
     assert (run_dir / "losses.csv").read_text().startswith(first)
     assert rows(run_dir / "losses.csv") == [batch_row(step) for step in (1, 2, 3, 4)]
     assert rows(run_dir / "epochs.csv") == [epoch_row(0), epoch_row(1)]
@@ -92,7 +93,7 @@ def test_tensorboard_shows_the_pictures(run_dir):
 
 
 def test_figures_without_validation_are_left_empty(tmp_path):
-    log = RunLog(tmp_path, OBJECTIVES, BEST_EFFORT, steps=0, epochs=0)
+    log = RunLog(tmp_path, COLUMNS, BEST_EFFORT, steps=0, epochs=0)
     log.epoch({"epoch": 0, "step": 2, "train_total": 0.5, "val_reconstruction": None}, PICTURE)
     log.close()
     empty = "," * (len(EPOCH_COLUMNS) - 3)
@@ -110,7 +111,7 @@ def test_a_resumed_run_goes_on_from_its_checkpoint(run_dir, tmp_path):
 def test_an_epoch_that_was_not_closed_in_the_checkpoint_is_not_told_twice(tmp_path):
     """A kill after its row and before its checkpoint: the one before has all of its steps."""
     train(tmp_path, [1, 2, 3, 4], last_step=0)
-    log = RunLog(tmp_path, OBJECTIVES, BEST_EFFORT, steps=4, epochs=1)
+    log = RunLog(tmp_path, COLUMNS, BEST_EFFORT, steps=4, epochs=1)
     log.epoch(epoch_row(1), PICTURE)
     log.close()
     assert [row["epoch"] for row in rows(tmp_path / "epochs.csv")] == [0, 1]
@@ -219,7 +220,7 @@ def test_one_that_cannot_be_read_is_not_passed_over(saved, monkeypatch):
 
 
 def test_what_is_not_a_number_is_left_out(tmp_path):
-    log = RunLog(tmp_path, OBJECTIVES, BEST_EFFORT, steps=0, epochs=0)
+    log = RunLog(tmp_path, COLUMNS, BEST_EFFORT, steps=0, epochs=0)
     log.batch({**batch_row(1), "usage": math.nan, "total": math.inf})
     log.epoch({**epoch_row(0), "val_sound_usage": math.nan}, PICTURE)
     log.close()

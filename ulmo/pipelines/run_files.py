@@ -4,7 +4,7 @@ import errno
 import math
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +24,7 @@ from ulmo.storage.checkpoint_files import (
     what_is_wrong,
     write_digests,
 )
-from ulmo.storage.csv_log import CsvLog, batch_columns, epoch_columns
+from ulmo.storage.csv_log import CsvLog, LogColumns
 from ulmo.storage.faults import remove_any
 from ulmo.storage.open_folder import open_folder
 from ulmo.storage.removal import remove_if_possible
@@ -44,18 +44,17 @@ class RunLog:
     def __init__(
         self,
         run_dir: Path,
-        objectives: Iterable[str],
+        columns: LogColumns,
         best_effort: BestEffort,
         *,
         steps: int,
         epochs: int,
     ) -> None:
-        names = tuple(objectives)
         say = best_effort.say
-        self._batches = CsvLog(run_dir / "losses.csv", batch_columns(names), last=steps, say=say)
-        last = epochs - 1
-        columns = epoch_columns(names)
-        self._epochs = CsvLog(run_dir / "epochs.csv", columns, last=last, counted="epoch", say=say)
+        self._batches = CsvLog(run_dir / "losses.csv", columns.batches, last=steps, say=say)
+        self._epochs = CsvLog(
+            run_dir / "epochs.csv", columns.epochs, last=epochs - 1, counted="epoch", say=say
+        )
         self._events = _Events(run_dir / "tensorboard", best_effort)
 
     def batch(self, row: Mapping[str, float | int]) -> None:

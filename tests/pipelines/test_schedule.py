@@ -1,7 +1,7 @@
 import pytest
 
 from ulmo.config import TrainSettings
-from ulmo.pipelines.train.schedule import Schedule
+from ulmo.pipelines.schedule import Schedule
 
 SETTINGS = TrainSettings(learning_rate=1e-3, final_learning_rate=1e-4)
 BY_CLOCK = SETTINGS.model_copy(update={"max_minutes": 2})

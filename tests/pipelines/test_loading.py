@@ -8,7 +8,7 @@ import pytest
 
 from ulmo.cli import start
 from ulmo.config import UserError
-from ulmo.pipelines.train.train import loading_tensorflow
+from ulmo.pipelines.loading import loading_tensorflow
 
 
 @pytest.fixture

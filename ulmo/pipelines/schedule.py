@@ -1,12 +1,34 @@
 """The course of training: learning rate, revival of dead codes, final fitting, and the end."""
 
 import math
-from typing import NamedTuple
-
-from ulmo.config import TrainSettings
+from typing import NamedTuple, Protocol
 
 _FIT_FROM = 0.85  # progress from which a codebook and decoder that no objective trains are fitted
 _REVIVE_UNTIL = 0.9  # progress up to which dead codes are revived; then the codebook settles
+
+
+class Course(Protocol):
+    """The settings of a training that decide its course."""
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the data, at most."""
+
+    @property
+    def patience(self) -> int:
+        """Epochs without improvement, after which it ends."""
+
+    @property
+    def max_minutes(self) -> float | None:
+        """Minutes after which it ends; None: no such limit."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate at the start."""
+
+    @property
+    def final_learning_rate(self) -> float:
+        """Learning rate at the end."""
 
 
 class _Step(NamedTuple):
@@ -21,7 +43,7 @@ class _Step(NamedTuple):
 class Schedule(NamedTuple):
     """The course of a run of `all_steps` steps in all epochs."""
 
-    settings: TrainSettings
+    settings: Course
     all_steps: int
 
     def at(self, steps: int, seconds: float) -> _Step:

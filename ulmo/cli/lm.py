@@ -1,0 +1,228 @@
+"""The commands ulmo lm train, score and curve: parse, then one call."""
+
+import sys
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ulmo.cli import options as cli
+from ulmo.cli.exits import SOME_REFUSED, guarded
+from ulmo.cli.listening import (
+    channels_option,
+    full_scale_option,
+    hearing_options,
+    opened_sources,
+    time_expansion_option,
+    tokenizer_option,
+)
+from ulmo.config.token_model import SIZES, TokenModelSettings, TokenTrainSettings
+
+_lm_option = cli.option(
+    "--lm",
+    "model",
+    type=cli.PATH,
+    metavar="LM",
+    group="Token model",
+    help="A folder such as RUN_DIR/lm.  [default: the one that ships with ulmo]",
+)
+_format_option = cli.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["csv", "parquet"]),
+    group="Output",
+    help="Format to write.  [default: as --out ends]",
+)
+
+
+@click.group(cls=cli.Group, context_settings=cli.CONTEXT, short_help="A model over tokens.")
+def lm() -> None:
+    """A model over tokens: how many bits each of them costs, given all that came before."""
+
+
+@lm.command(
+    cls=cli.Command,
+    context_settings=cli.CONTEXT,
+    short_help="Tokens to a run with a token model.",
+    examples=("ulmo lm train tokens/ run/", "ulmo lm train tokens/ run/ --size base --resume"),
+)
+@click.argument("tokens_dir", type=cli.PATH)
+@click.argument("run_dir", type=cli.PATH)
+@cli.option(
+    "--size",
+    type=click.Choice([*SIZES]),
+    default="small",
+    group="Model",
+    help="small has 0.75 million weights, base 4 million.  [default: small]",
+)
+@cli.settings_options(TokenModelSettings)
+@cli.settings_options(TokenTrainSettings)
+@tokenizer_option
+@cli.option("--resume", is_flag=True, group="Output", help="Go on with the run in RUN_DIR.")
+@cli.quiet_option
+@cli.json_option
+@guarded
+def train(
+    tokens_dir: Path,
+    run_dir: Path,
+    size: str,
+    tokenizer: Path | None,
+    resume: bool,
+    quiet: bool,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Train a token model on the tokens in TOKENS_DIR, and write it into RUN_DIR/lm.
+
+    TOKENS_DIR is what ulmo-tokenize wrote, in any format but labels. --tokenizer names the
+    tokenizer that made the tokens. Needs TensorFlow: pip install 'ulmo[train]'.
+    """
+    model = cli.given(flags, TokenModelSettings)
+    settings = cli.given(flags, TokenTrainSettings)
+    TokenTrainSettings.read(settings)
+    from ulmo.pipelines.lm.train import train_token_model
+    from ulmo.reports.lm import TokenTrainProgress, token_train_json, token_train_summary
+
+    with TokenTrainProgress(quiet=quiet) as progress:
+        summary = train_token_model(
+            *(tokens_dir, run_dir, progress),
+            size=size,
+            model=model,
+            settings=settings,
+            tokenizer=tokenizer,
+            resume=resume,
+        )
+    shown = cli.Output(as_json, quiet)
+    shown.show(partial(token_train_summary, summary), partial(token_train_json, summary, 0))
+
+
+@lm.command(
+    cls=cli.Command,
+    context_settings=cli.CONTEXT,
+    short_help="The bits of each column of tokens, as one table.",
+    examples=(
+        "ulmo lm score field/ --out scores.csv",
+        "ulmo lm score tokens/ --lm run/lm --out scores.parquet",
+    ),
+)
+@click.argument("sources", type=cli.PATH, nargs=-1, required=True, metavar="FILE|TOKENS|FOLDER...")
+@cli.option(
+    "--out",
+    type=cli.PATH,
+    required=True,
+    metavar="PATH",
+    group="Output",
+    help="The table to write: .csv or .parquet.",
+)
+@_format_option
+@_lm_option
+@tokenizer_option
+@channels_option
+@time_expansion_option
+@full_scale_option
+@hearing_options
+@guarded
+def score(
+    sources: tuple[Path, ...],
+    out: Path,
+    file_format: str | None,
+    model: Path | None,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Write a row for each column of tokens: the bits that it costs, and what it is a copy of.
+
+    Recordings are tokenized first. TOKENS are files of tokens, or what ulmo-tokenize wrote into a
+    folder. No recording is part of another's past.
+    """
+    from ulmo.formats.event_files import check_event_file
+    from ulmo.pipelines.lm.score import (
+        Listener,
+        check_score_format,
+        is_of_tokens,
+        score_columns,
+        write_scores,
+    )
+    from ulmo.reports.events import ListeningProgress, refused_line
+    from ulmo.reports.lm import score_json, score_summary
+    from ulmo.token_model import load_token_model
+
+    left_out: Counter[str] = Counter()
+    opened = load_token_model(model)
+    columns = score_columns(opened.manifest.model.bands)
+    check_event_file(out, check_score_format(out, file_format), columns)
+    tokens = [path for path in sources if is_of_tokens(path)]
+    others = tuple(path for path in sources if path not in tokens)
+    heard = opened_sources(others, {**options, "tokens": None}, left_out) if others else None
+    with ListeningProgress(quiet=quiet) as progress:
+
+        def done(facts: dict[str, Any]) -> None:
+            if facts["status"] == "refused":
+                progress.line(refused_line(facts), error=True)
+
+        listener = Listener(progress.begin, done)
+        summary = write_scores(opened, tokens, heard, out, file_format, listener=listener)
+    refused = any(each["status"] == "refused" for each in summary.facts)
+    status = SOME_REFUSED if refused else 0
+    cli.Output(as_json, quiet).show(
+        partial(score_summary, summary, out, left_out),
+        partial(score_json, summary, out, left_out, status),
+    )
+    sys.exit(status)
+
+
+@lm.command(
+    cls=cli.Command,
+    context_settings=cli.CONTEXT,
+    short_help="Bits a token against how much of the past is known.",
+    examples=("ulmo lm curve tokens/ --out curve.csv",),
+)
+@click.argument("tokens", type=cli.PATH, nargs=-1, required=True, metavar="TOKENS...")
+@cli.option(
+    "--targets",
+    type=click.IntRange(1, 100_000),
+    default=16,
+    metavar="N",
+    group="Curve",
+    help="Stretches of 64 columns in each recording whose tokens are scored.  [default: 16]",
+)
+@_lm_option
+@cli.option(
+    "--out",
+    type=cli.PATH,
+    metavar="PATH",
+    group="Output",
+    help="Write the curve as a table, too: .csv or .parquet.",
+)
+@_format_option
+@cli.quiet_option
+@cli.json_option
+@guarded
+def curve(
+    tokens: tuple[Path, ...],
+    targets: int,
+    model: Path | None,
+    out: Path | None,
+    file_format: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Print the bits of a token with a past of 100 tokens, 400, 1,600, 6,400, 25,600, and all.
+
+    The targets are the same for all. The past is cut physically: nothing else is known. TOKENS are
+    files of tokens, or what ulmo-tokenize wrote into a folder.
+    """
+    from ulmo.pipelines.lm.curve import check_curve_file, context_curve, write_curve
+    from ulmo.reports.lm import curve_json, curve_summary
+    from ulmo.token_model import load_token_model
+
+    if out is not None:
+        check_curve_file(out, file_format)
+    points = context_curve(load_token_model(model), tokens, targets=targets)
+    if out is not None:
+        write_curve(points, out, file_format)
+    shown = cli.Output(as_json, quiet)
+    shown.show(partial(curve_summary, points, out), partial(curve_json, points, out))

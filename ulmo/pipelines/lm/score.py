@@ -1,0 +1,266 @@
+"""ulmo lm score: a row for each column of sound, with the bits that its tokens cost, in one table.
+
+recording, or stored tokens -> ids with <gap> -> scores (ulmo.token_model) -> rows -> table
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from fractions import Fraction
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmo.arrays import Ids, Indices
+from ulmo.config import JobError, UserError
+from ulmo.formats.event_files import event_format_of, publish_events
+from ulmo.formats.events import CHANNEL, RECORDING, START, UTC_TIME, Column, Place
+from ulmo.formats.places import MANIFEST, STEM
+from ulmo.formats.read import StoredTokens, read_corpus, readers
+from ulmo.listening.listen import Heard, Listened
+from ulmo.listening.recordings import Begin, Sources
+from ulmo.sequence.scoring import TokenScores
+from ulmo.storage.names import portable
+from ulmo.token_model import TokenModel, load_token_model
+from ulmo.tokens import nearest_column
+from ulmo.vocabulary import Vocabulary
+
+FORMATS = ("csv", "parquet")  # a column is no event, of which a label would be drawn
+
+
+def score_columns(bands: int) -> tuple[Column, ...]:
+    """The columns of the table, for a tokenizer of some bands."""
+    each = (Column(f"bits_band_{band}", "number", 4) for band in range(bands))
+    return (
+        *(RECORDING, CHANNEL),
+        Column("column", "whole", words="from 0; columns of <gap> have no row, but count"),
+        START,
+        Column("bits", "number", 4, "of its tokens, together; empty: all of them are special"),
+        *each,
+        Column("bits_short", "number", 4, "if the last 1,024 tokens alone are remembered"),
+        Column("gain", "number", 4, "bits_short less bits: what the longer memory is worth"),
+        Column("copied_from_s", "number", words="start_s of what told more than the network did"),
+        Column("surprise", "number", 4, "bits above the median of the 1,024 columns before"),
+        UTC_TIME,
+    )
+
+
+class ScoredStream(NamedTuple):
+    """One channel of a recording, or a file of tokens: its columns that are sound."""
+
+    names: Sequence[str]  # of the recording of each column; one name if it is the same for all
+    path: str
+    channel: int | None
+    column: Indices  # (n,)
+    start_s: NDArray[np.float64]  # (n,)
+    start_utc: Sequence[datetime | None]  # (n,)
+    copied_from_s: NDArray[np.float64]  # (n,); NaN: of none
+    scores: TokenScores
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The rows of the table."""
+        scores = self.scores
+        bits = _sums(scores.bits)
+        short = _sums(scores.bits_short)
+        for at, column in enumerate(self.column.tolist()):
+            each = {f"bits_band_{b}": _some(value) for b, value in enumerate(scores.bits[at])}
+            yield {
+                "recording": self.names[at if len(self.names) > 1 else 0],
+                "channel": self.channel,
+                "column": column,
+                "start_s": float(self.start_s[at]),
+                "bits": _some(bits[at]),
+                **each,
+                "bits_short": _some(short[at]),
+                "gain": _some(short[at] - bits[at]),
+                "copied_from_s": _some(self.copied_from_s[at]),
+                "surprise": _some(scores.surprise[at]),
+                "start_utc": self.start_utc[at],
+            }
+
+
+class Counts(NamedTuple):
+    """Sums over some recordings."""
+
+    recordings: int = 0
+    columns: int = 0
+    tokens: int = 0  # that are codes, and so have bits
+    bits: float = 0.0
+    bits_short: float = 0.0
+    copied: int = 0  # columns that are copies
+
+    def and_of(self, stream: ScoredStream) -> "Counts":
+        """These, and those of one more stream."""
+        scores = stream.scores
+        return Counts(
+            self.recordings + 1,
+            self.columns + len(scores.bits),
+            self.tokens + int(np.isfinite(scores.bits).sum()),
+            self.bits + float(np.nansum(scores.bits, dtype=np.float64)),
+            self.bits_short + float(np.nansum(scores.bits_short, dtype=np.float64)),
+            self.copied + int((scores.copied_from >= 0).sum()),
+        )
+
+
+class ScoreSummary(NamedTuple):
+    """What `write_scores` did."""
+
+    counts: Counts
+    facts: Sequence[dict[str, Any]]  # status, reason, detail and others of each recording
+
+
+class Listener(NamedTuple):
+    """What a job reports while it runs."""
+
+    begin: Begin = lambda _: lambda *_: None  # called with the bytes of all recordings
+    done: Callable[[dict[str, Any]], None] = lambda _: None  # with the facts of each recording
+
+
+SILENT = Listener()
+
+
+def is_of_tokens(path: Path) -> bool:
+    """Whether a path is that of tokens rather than of recordings."""
+    if path.is_dir():
+        return (path / MANIFEST).is_file()
+    return path.suffix in readers() and path.stem.endswith(STEM)
+
+
+def check_score_format(out: Path, wanted: str | None) -> str:
+    """The format of a table of scores; UserError unless it is csv or parquet."""
+    name = event_format_of(out, wanted)
+    if name not in FORMATS:
+        raise UserError(f"scores are no events for {name}: end {out} with .csv or .parquet")
+    return name
+
+
+def write_scores(
+    model: TokenModel,
+    tokens: Sequence[Path],
+    heard: Sources | None,
+    out: Path,
+    file_format: str | None = None,
+    *,
+    listener: Listener = SILENT,
+) -> ScoreSummary:
+    """Write one table: of stored tokens, then of recordings (`heard`), which are tokenized.
+
+    A refused recording has no rows, and the job goes on. UserError if the table cannot have its
+    place, before anything is read, and for tokens of another tokenizer than the model's.
+    """
+    file_format = check_score_format(out, file_format)
+    if heard is not None:
+        model.check_tokenizer(heard.tokenizer.manifest.fingerprint, "tokens of recordings")
+    counts, facts = Counts(), []
+    with publish_events(out, file_format, score_columns(model.manifest.model.bands)) as table:
+
+        def write(stream: ScoredStream) -> None:
+            nonlocal counts
+            for row in stream.rows():
+                table.add(row, Place(stream.path, row["start_s"]))
+            counts = counts.and_of(stream)
+
+        for path in tokens:
+            for stored in read_corpus(path):
+                write(score_stored(model, stored))
+                facts.append({"path": stored.header.recording, "status": "ok"})
+                listener.done(facts[-1])
+        if heard is not None:
+            bundle = model.bundle
+            use = partial(_score_listened, bundle.folder.absolute(), bundle.manifest.fingerprint)
+            for found, streams in heard.each(use, listener.begin):
+                for stream in streams:
+                    write(stream)
+                facts.append(found)
+                listener.done(found)
+    return ScoreSummary(counts, facts)
+
+
+def score_stored(model: TokenModel, stored: StoredTokens) -> ScoredStream:
+    """Scores of stored tokens."""
+    header = stored.header
+    model.check_tokenizer(header.fingerprint, f"the tokens of {header.recording}")
+    scores = model.score(stored.ids)
+    seconds = np.array([header.seconds(column) for column in range(len(stored.ids))])
+    columns = _sound(model, stored.ids)
+    names = [header.recording]
+    if header.segments:
+        places = map(header.place, columns.tolist())
+        names = [place.recording if place else header.recording for place in places]
+    times = [header.utc(column) for column in columns.tolist()]
+    path = header.recording
+    return _stream(names, path, header.channel, columns, seconds, times, scores)
+
+
+@lru_cache(maxsize=1)
+def _opened(folder: Path, fingerprint: str) -> TokenModel:
+    model = load_token_model(folder)
+    if model.manifest.fingerprint != fingerprint:
+        raise JobError(f"{folder} was replaced meanwhile: run the same again")
+    return model
+
+
+def _score_listened(
+    folder: Path, fingerprint: str, listened: Listened
+) -> tuple[dict[str, Any], list[ScoredStream]]:
+    """The facts of a recording, and the scores of its channels. Runs where it is read."""
+    model = _opened(folder, fingerprint)
+    return listened.facts, [score_heard(model, heard) for heard in listened.heard]
+
+
+def score_heard(model: TokenModel, heard: Heard) -> ScoredStream:
+    """Scores of a channel; where time was left out, the model sees `<gap>`, as in stored tokens."""
+    hop = Fraction(heard.column_s)
+    gap = Vocabulary(model.manifest.model.codebook_size).gap
+    bands = model.manifest.model.bands
+    pieces: list[Ids] = []
+    own: list[Indices] = []
+    total = 0
+    for part in heard.parts:
+        column = max(nearest_column(Fraction(part.start_s), hop), total)
+        pieces += [np.full((column - total, bands), gap, np.int32), part.ids]
+        own.append(np.arange(column, column + len(part.ids)))
+        total = column + len(part.ids)
+    scores = model.score(np.concatenate(pieces))
+    whens = [heard.when(at, at + 1) for at in range(heard.columns)]
+    columns = np.concatenate(own)
+    seconds = np.full(total, np.nan)
+    seconds[columns] = [when.start_s for when in whens]
+    times = [when.start_utc for when in whens]
+    path = portable(heard.path)
+    return _stream([heard.recording], path, heard.channel, columns, seconds, times, scores)
+
+
+def _stream(
+    names: list[str],
+    path: str,
+    channel: int | None,
+    columns: Indices,
+    seconds: NDArray[np.float64],
+    times: list[datetime | None],
+    scores: TokenScores,
+) -> ScoredStream:
+    """A stream, with the scores of those columns that are sound."""
+    some = scores.at(columns)
+    copied = np.where(some.copied_from >= 0, seconds[some.copied_from], np.nan)
+    return ScoredStream(names, path, channel, columns, seconds[columns], times, copied, some)
+
+
+def _sound(model: TokenModel, ids: Ids) -> Indices:
+    """The columns that are not `<gap>`."""
+    gap = Vocabulary(model.manifest.model.codebook_size).gap
+    return np.flatnonzero((ids != gap).any(axis=1))
+
+
+def _sums(bits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Bits of the tokens of each column that have some; NaN if none has."""
+    has = np.isfinite(bits)
+    sums = np.where(has, bits, 0).sum(axis=1, dtype=np.float64)
+    return np.where(has.any(axis=1), sums, np.nan)
+
+
+def _some(value: Any) -> float | None:
+    """A number; None for NaN."""
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,175 @@
+"""What `ulmo lm` prints: progress, and a summary of each of its commands."""
+
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ulmo.config import printable
+from ulmo.pipelines.inspect.token_model import TokenModelFacts
+from ulmo.pipelines.lm.curve import CurvePoint
+from ulmo.pipelines.lm.score import ScoreSummary
+from ulmo.reports.events import heard_facts
+from ulmo.reports.inspect import Rows, corpora_rows, described, notes_rows
+from ulmo.reports.progress import counted, left_out_lines, named_lines
+from ulmo.reports.train import TrainProgress
+from ulmo.storage.names import path_text
+from ulmo.storage.sealed import json_values
+
+if TYPE_CHECKING:
+    from ulmo.pipelines.lm.train import TokenTrainSummary
+
+_ENDS = {
+    "epochs": "all epochs done",
+    "patience": "no better for `patience` epochs",
+    "max_minutes": "time is up",
+}
+
+
+class TokenTrainProgress(TrainProgress):
+    """A bar of steps with their bits, and a line for each epoch."""
+
+    def batch(self, losses: dict[str, float]) -> None:
+        """A step is done."""
+        self.bar.set_postfix_str(f"{losses['bits']:.3f} bits a token", refresh=False)
+        self.bar.update()
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """An epoch is done and validated."""
+        line = f"epoch {row['epoch'] + 1}: {row['train_bits']:.3f} bits a token"
+        if "val_bits" in row:
+            line += f", held out {row['val_bits']:.3f}"
+        if not self.quiet:
+            self.bar.write(line, file=sys.stderr)
+
+
+def token_train_summary(summary: "TokenTrainSummary") -> str:
+    """The results of a run, and what to do next."""
+    folder = path_text(summary.run_dir / "lm")
+    lines = [
+        f"trained     {counted(summary.steps, 'step')}, {counted(summary.epochs, 'whole epoch')} "
+        f"({_ENDS[summary.end]}), {summary.minutes:.1f} minutes, "
+        f"{summary.tokens_per_second:,.0f} tokens/s",
+        f"learned of  {counted(summary.recordings, 'recording')}, {summary.tokens:,} tokens",
+    ]
+    if summary.figures is not None:
+        figures = summary.figures
+        lines.append(
+            f"held out    {figures.bits:.3f} bits a token (network alone "
+            f"{figures.bits_network:.3f}), {figures.tokens:,} tokens of "
+            f"{counted(figures.recordings, 'recording')}"
+        )
+    lines += [
+        f"model       {folder} ({summary.weights:,} weights, {summary.fingerprint[:8]})",
+        f"next        ulmo lm score FILE... --lm {folder} --out scores.csv",
+    ]
+    return "\n".join(lines)
+
+
+def token_train_json(summary: "TokenTrainSummary", status: int) -> dict[str, Any]:
+    """What --json prints of a training."""
+    facts = {**summary._asdict(), "lm": summary.run_dir / "lm"}
+    return _facts("lm train", status, facts)
+
+
+def score_summary(summary: ScoreSummary, out: Path, left_out: Mapping[str, int]) -> str:
+    """A few lines about the scores of all recordings."""
+    counts, facts = summary.counts, summary.facts
+    statuses = Counter(each["status"] for each in facts)
+    shown = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
+    lines = [f"recordings  {len(facts)} ({shown})"]
+    for status in ("partial", "refused"):
+        some = [
+            (each["path"], each["reason"] or "", each["detail"] or "")
+            for each in facts
+            if each["status"] == status
+        ]
+        lines += named_lines(status, some, "--json names all of them")
+    lines += left_out_lines(left_out)
+    if counts.tokens:
+        gain = (counts.bits_short - counts.bits) / counts.tokens
+        lines += [
+            f"bits        {counts.bits / counts.tokens:.3f} a token, of {counts.tokens:,} tokens",
+            f"gain        {gain:.3f} bits a token from what is longer ago than 1,024 tokens",
+            f"copies      {counts.copied:,} of {counted(counts.columns, 'column')}",
+        ]
+    return "\n".join([*lines, f"output      {path_text(out)}"])
+
+
+def score_json(
+    summary: ScoreSummary, out: Path, left_out: Mapping[str, int], status: int
+) -> dict[str, Any]:
+    """What --json prints of scores; the table has the scores themselves."""
+    facts = {
+        "out": out,
+        "statuses": dict(Counter(each["status"] for each in summary.facts)),
+        "left_out": dict(left_out),
+        **summary.counts._asdict(),
+        "recordings": len(summary.facts),
+        "files": [heard_facts(each) for each in summary.facts],
+    }
+    return _facts("lm score", status, facts)
+
+
+def curve_summary(points: Sequence[CurvePoint], out: Path | None) -> str:
+    """The curve as a table."""
+    first = points[0]
+    lines = [
+        f"targets     {first.tokens:,} tokens of {counted(first.recordings, 'recording')}",
+        "past        bits a token",
+    ]
+    for point in points:
+        past = "all" if point.context_tokens is None else f"{point.context_tokens:,}"
+        between = "" if point.low is None else f"  ({point.low:.3f} to {point.high:.3f})"
+        lines.append(f"{past:<10}  {point.bits:.3f}{between}")
+    return "\n".join([*lines, *([f"output      {path_text(out)}"] if out else [])])
+
+
+def curve_json(points: Sequence[CurvePoint], out: Path | None) -> dict[str, Any]:
+    """What --json prints of a curve."""
+    return _facts("lm curve", 0, {"out": out, "points": [each._asdict() for each in points]})
+
+
+def token_model_inspection(facts: TokenModelFacts) -> str:
+    """Describe a token model."""
+    manifest = facts.manifest
+    model, card = manifest.model, manifest.card
+    network: Rows = [
+        ("blocks", f"{', '.join(model.kinds)}; width {model.width}, MLPs {model.hidden}"),
+        ("weights", f"{facts.weights:,}, float16"),
+        ("predicts", f"{model.bands} bands of {model.codebook_size} codes"),
+    ]
+    rows = corpora_rows(card.corpora)
+    if card.training is not None:
+        training = card.training
+        words = f"{counted(training.steps, 'step')}, {counted(training.epochs, 'whole epoch')}"
+        rows.append(("training", f"{words}, {training.tokens:,} tokens, seed {training.seed}"))
+    if card.figures is not None:
+        figures = card.figures
+        rows.append(
+            (
+                "held out",
+                f"{figures.bits:.3f} bits a token, network alone {figures.bits_network:.3f}; "
+                f"{figures.tokens:,} tokens of {counted(figures.recordings, 'recording')}",
+            )
+        )
+    if card.versions:
+        made = ", ".join(f"{name} {text}" for name, text in card.versions.items())
+        rows.append(("made with", made))
+    rows += notes_rows(card.notes)
+    sections: dict[str, Rows] = {
+        printable(facts.folder): [
+            ("schema", str(manifest.schema_version)),
+            ("fingerprint", manifest.fingerprint),
+            ("tokenizer", manifest.tokenizer),
+        ],
+        "Network": network,
+        "Card": rows or [("", "empty")],
+    }
+    return described(sections, facts.files)
+
+
+def _facts(command: str, status: int, facts: Mapping[str, Any]) -> dict[str, Any]:
+    head = {"schema_version": 1, "command": command, "exit_status": status}
+    return {**head, **json_values(facts)}
