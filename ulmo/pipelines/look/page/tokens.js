@@ -1,6 +1,7 @@
 // The token rows: a cell for each token, in the colour of its code; the code that is lit.
 
-const BAND_PIXELS = 24;
+const BAND_PIXELS = Math.min(Math.max(Math.round(240 / tokens.bands), 6), 24);
+const LETTER_PIXELS = 13; // that a line of small letters needs
 
 // A band, from the place from the top (0) to the bottom (1) of the token rows.
 const bandOfShare = (share) =>
@@ -53,7 +54,7 @@ function drawTokens() {
       context.globalAlpha = view.lit === null || view.lit === id ? 1 : 0.15;
       context.fillStyle = colourOf(id);
       context.fillRect(left, top, length + 0.6, cellHeight - 1);
-      if (cellWidth >= 26 && colourOf(id).length === 7) {
+      if (cellWidth >= 26 && cellHeight >= LETTER_PIXELS && colourOf(id).length === 7) {
         context.fillStyle = inkOn(colourOf(id));
         context.fillText(String(id), left + length / 2, top + cellHeight / 2);
       }
@@ -79,8 +80,10 @@ function drawBandMark(context, width, cellHeight) {
 const shortHertz = (hertz) => (hertz < heardHz / 500 ? "0" : hertzText(Number(hertz.toPrecision(2))));
 
 function labelBands() {
+  const every = Math.ceil(LETTER_PIXELS / BAND_PIXELS);
+  const bands = Array.from({ length: tokens.bands }, (_, band) => band);
   byId("tokens-name").replaceChildren(
-    ...Array.from({ length: tokens.bands }, (_, band) => {
+    ...bands.filter((band) => band % every === 0).map((band) => {
       const word = innerWidth > 600 ? "from" : "\u2265";
       const label = make("span", { textContent: `${word} ${shortHertz(tokens.edges_hz[band])}` });
       label.title = rangeText(tokens.edges_hz[band], tokens.edges_hz[band + 1]);
