@@ -273,3 +273,16 @@ def test_a_row_without_evidence_has_the_band_that_has_most():
     )
     assert found
     assert all(0 <= repeat.low_band <= repeat.high_band < 3 for repeat in found)
+
+
+def test_windows_without_evidence_have_edges():
+    """With a wide limit, windows are found whose best match is no better than what is usual."""
+    ids = random_stream(800, 2, 5)
+    found = find_repeats(
+        *(ids, everything(ids), equal_scores(2)),
+        column_s=0.04,
+        false_per_hour=1e6,
+        quiet=np.ones(len(ids), bool),
+    )
+    assert found
+    assert all(0 <= each.first < each.end <= len(ids) for each in found)

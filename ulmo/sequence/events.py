@@ -143,7 +143,8 @@ def _delimit(
     length = matches.length
     units, places = matches.units[window], matches.places[window]
     above = units - np.maximum(matches.mean[window], matches.usual[window])
-    places = places[(units > np.iinfo(np.int16).min) & (2 * above >= above[0])][:_VOTES]
+    said = above >= min(above[0] / 2, above[0])
+    places = places[(units > np.iinfo(np.int16).min) & said][:_VOTES]
     usual = max(matches.mean[window], matches.usual[window, 0]) / length
     fall = usual + _FALL * matches.spread[window] / length**0.5
     recording = int(np.searchsorted(borders, window, side="right"))
