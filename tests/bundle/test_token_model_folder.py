@@ -6,6 +6,7 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from tests.bundles import digest
 from tests.token_models import TINY, TOKENIZER, bundle_at, random_tensors
@@ -72,6 +73,18 @@ def infinite(folder):
     replace_weights(folder, bytes(content))
 
 
+def huge(name, value):
+    """Write a token model in which the first number of a tensor is this."""
+
+    def change(folder):
+        tensors = read_token_model(folder).tensors()
+        tensors[name].flat[0] = value
+        halves = {each: values.astype(np.float16) for each, values in tensors.items()}
+        replace_weights(folder, safetensors.numpy.save(halves))
+
+    return change
+
+
 def other_header(folder):
     content = (folder / "model.safetensors").read_bytes()
     replace_weights(folder, content.replace(b'"usual"', b'"usuak"'))
@@ -89,6 +102,8 @@ CHANGES = {
         "bytes",
     ),
     "a number that is not finite": (infinite, "is not finite"),
+    "impossible scores": (huge("scores", 6e4), "scores is not from -64 to 64"),
+    "impossible frequencies": (huge("usual", 1), "usual is not from -64 to 0"),
     "another header": (other_header, "its header is not the one"),
     "another width": (
         lambda folder: rewrite(folder, lambda values: values["model"].update(width=10)),

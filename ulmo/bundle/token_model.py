@@ -34,6 +34,8 @@ LM_FOLDER = FolderKind("token model", "a token model", LM_MANIFEST, (LM_MANIFEST
 DEFAULT_LM = Path(__file__).parents[1] / "default_token_model"  # recipes/token_model.toml
 _MAX_BYTES = 1 << 26  # of the weights: 8 times `base`
 _MAX_MANIFEST_BYTES = 1 << 16
+# Logarithms whose powers of 2 must be numbers: of probabilities, and of ratios of these.
+_RANGES = {"usual": (-64, 0), "scores": (-64, 64)}
 _REMEDY = "copy the token model again from an undamaged source"
 _Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Count = Annotated[int, Field(ge=0, le=2**53)]
@@ -190,6 +192,9 @@ def _unpacked(model: TokenModelSettings, packed: bytes) -> dict[str, Array]:
     for name, each in halves.items():
         if not np.isfinite(each).all():
             raise ValueError(f"{name} is not finite")
+    for name, (least, most) in _RANGES.items():
+        if halves[name].min() < least or halves[name].max() > most:
+            raise ValueError(f"{name} is not from {least} to {most}")
     return {name: each.astype(np.float32) for name, each in halves.items()}
 
 

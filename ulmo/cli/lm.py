@@ -46,14 +46,13 @@ def lm() -> None:
     cls=cli.Command,
     context_settings=cli.CONTEXT,
     short_help="Tokens to a run with a token model.",
-    examples=("ulmo lm train tokens/ run/", "ulmo lm train tokens/ run/ --size base --resume"),
+    examples=("ulmo lm train tokens/ run/", "ulmo lm train tokens/ run/ --size base"),
 )
 @click.argument("tokens_dir", type=cli.PATH)
 @click.argument("run_dir", type=cli.PATH)
 @cli.option(
     "--size",
     type=click.Choice([*SIZES]),
-    default="small",
     group="Model",
     help="small has 0.75 million weights, base 4 million.  [default: small]",
 )
@@ -67,7 +66,7 @@ def lm() -> None:
 def train(
     tokens_dir: Path,
     run_dir: Path,
-    size: str,
+    size: str | None,
     tokenizer: Path | None,
     resume: bool,
     quiet: bool,

@@ -52,7 +52,7 @@ class TokenModelSettings(Settings):
 
 # 0.75 and 4 million weights, with the grid of the tokenizer that ships.
 SIZES: dict[str, dict[str, int]] = {
-    "small": {},
+    "small": {"width": 144, "hidden": 192, "blocks": 3},
     "base": {"width": 304, "hidden": 448, "blocks": 4},
 }
 

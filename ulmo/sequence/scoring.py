@@ -153,13 +153,14 @@ class Scorer:
         return scores.at(slice(left))
 
     def _chunk(self, ids: Ids, left: int = CHUNK) -> TokenScores:
-        logs, self._state = self._parts.network.chunk(ids, self._state)
+        with np.errstate(over="ignore", invalid="ignore"):  # of weights that are no model's
+            logs, self._state = self._parts.network.chunk(ids, self._state)
+        if not np.isfinite(logs).all():
+            raise JobError("the token model gives bits that are not finite: get it again")
         nats, places, network = self._long.score(logs, ids)
         short = np.full_like(nats, np.nan)
         if self._near is not None:
             short, _, _ = self._near.score(logs, ids)
-        if not np.isfinite(nats).all():
-            raise JobError("the token model gives bits that are not finite: get it again")
         counted = ids < self._parts.network.settings.codebook_size
         some = counted.any(axis=1)
         self.tokens += int(counted.sum())

@@ -124,6 +124,7 @@ def test_wrong_usage_of_training_is_one_line(trained, tokens, bundle, audio, tmp
     own = ("--tokenizer", bundle)
     refused(tokens, trained, *own, words=("exists: go on with --resume",))
     refused(tokens, trained, *own, "--resume", "--width", 16, words=("width there 8, here 16",))
+    refused(tokens, trained, *own, "--resume", "--size", "base", words=("width there 8, here 304",))
     refused(tokens, tmp_path / "new", words=("are of another tokenizer", "--tokenizer"))
     refused(audio, tmp_path / "new", *own, words=("holds no tokens",))
     refused(tokens, tmp_path / "new", *own, "--heads", 5, words=("heads 5 must divide width",))

@@ -41,7 +41,7 @@ def plan_token_run(
     tokens_dir: Path,
     corpus: TokenCorpus,
     tokenizer: Tokenizer,
-    size: str,
+    size: str | None,
     model: dict[str, Any],
     settings: dict[str, Any],
     *,
@@ -49,12 +49,13 @@ def plan_token_run(
 ) -> TokenRun:
     """The settings of a new run, or of the one to resume. Writes nothing.
 
-    size: of SIZES; `model` and `settings` hold what differs from it and from the defaults, or, of a
-    resumed run, from its own values. UserError for what cannot be.
+    size: of SIZES; None: small, or that of the resumed run. model, settings: what differs from it
+    and from the defaults, or from the resumed run's own values. UserError for what cannot be.
     """
     LM_FOLDER.refuse_foreign(run_dir / "lm")  # now, not when it is written at the end
     if resume:
-        return _resumed(run_dir, tokens_dir, corpus, model, settings)
+        wished = {**(SIZES[size] if size else {}), **model}
+        return _resumed(run_dir, tokens_dir, corpus, wished, settings)
     if run_dir.exists() and not is_free(run_dir):
         raise UserError(f"{run_dir} exists: go on with --resume, or choose a new folder")
     own = tokenizer.manifest.model
@@ -63,7 +64,7 @@ def plan_token_run(
         "codebook_size": own.codebook_size,
         "embedding_dim": own.embedding_dim,
     }
-    chosen = TokenModelSettings.read({**SIZES[size], **model, **grid})
+    chosen = TokenModelSettings.read({**SIZES[size or "small"], **model, **grid})
     try:
         check_tensors_size(chosen)
     except ValueError as error:

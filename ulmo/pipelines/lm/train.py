@@ -49,7 +49,7 @@ def train_token_model(
     run_dir: Path,
     reporter: "Reporter",
     *,
-    size: str = "small",
+    size: str | None = None,
     model: dict[str, Any] | None = None,
     settings: dict[str, Any] | None = None,
     tokenizer: Path | None = None,
@@ -57,8 +57,9 @@ def train_token_model(
 ) -> TokenTrainSummary:
     """Train a token model, and write RUN_DIR.
 
-    size: of ulmo.config.token_model.SIZES. model, settings: what differs from it and from the
-    defaults. tokenizer: that made the tokens; None: the one that ships.
+    size: of ulmo.config.token_model.SIZES; None: small, or that of the run that is resumed. model,
+    settings: what differs from it and from the defaults. tokenizer: that made the tokens; None:
+    the one that ships.
 
     Raises UserError for settings that cannot be met or packages that are missing, and after Ctrl-C
     KeyboardInterrupt, whose text says how to resume the run.
