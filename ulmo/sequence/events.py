@@ -18,6 +18,9 @@ _VOTES = 3
 # An event ends where a column's evidence falls below the usual and this share of the spread of a
 # window over the root of its columns. With 1.5, ends are right on average in three kinds of noise.
 _FALL = 1.5
+# Windows of three lengths have some of their false alarms in common: in an hour of each of four
+# kinds of noise, the three have 1.7 to 2.8 times as many as one of them is to have.
+_TOGETHER = 2.0
 _TEMPO = 0.1  # by which a copy may be faster or slower
 _OUTSIDE = -1e6  # evidence of a column of another recording
 
@@ -71,10 +74,8 @@ def search(
     if quiet is None:
         quiet = np.zeros(time, np.bool_)
     tails = fit_tails(scores, lengths, valid, quiet, hours=hours)
-    # Lengths mostly have the same false alarms: in noise all three find 0.9 to 1.6 times as many
-    # events as one of them is to find.
     return [
-        Searched(matches, np.where(can, tail.rate(score), np.inf))
+        Searched(matches, np.where(can, _TOGETHER * tail.rate(score), np.inf))
         for matches, can, tail, score in zip(own, valid, tails, scores, strict=True)
     ]
 

@@ -9,10 +9,10 @@ import pytest
 
 from tests.bounded import some_of
 from tests.parquet import write_parquet
+from tests.pipelines import recordings
 from tests.pipelines.recordings import (
     TINY,
     Killed,
-    before_tables,
     contents,
     count_moves,
     counting,
@@ -22,7 +22,6 @@ from tests.pipelines.recordings import (
     noise,
     read_complete,
     run_killed,
-    stats,
     write,
 )
 from ulmo.config import AugmentSettings, ClockSettings, JobError, UserError
@@ -114,7 +113,7 @@ class TestSameBytes:
     @pytest.fixture
     def killed(self, damaged, tmp_path, monkeypatch, undisturbed):
         """An output whose jobs are done, and whose tables are not written."""
-        run_killed(monkeypatch, before_tables, prepare, damaged, tmp_path / "out", TINY)
+        run_killed(monkeypatch, recordings.before_tables, prepare, damaged, tmp_path / "out", TINY)
         return tmp_path / "out"
 
     @pytest.mark.parametrize("pattern", ["tiles/00000[1-3]*.npy", ".rows/00000[0246]-*.parquet"])
@@ -188,7 +187,7 @@ class TestSameBytes:
         """By its time alone; or by one more, so that jobs of the same recordings come later."""
         settings, out = TINY.model_copy(update={"normalization": "recording"}), tmp_path / "out"
         monkeypatch.setattr(prep_job, "_JOB_FILES", together)
-        run_killed(monkeypatch, before_tables, prepare, audio, out, settings)
+        run_killed(monkeypatch, recordings.before_tables, prepare, audio, out, settings)
         if change == "edit":
             content = bytearray((audio / "d.wav").read_bytes())
             content[4201] ^= 0x40
@@ -257,10 +256,10 @@ class TestAgain:
     def test_a_complete_output_is_left_as_it_is(self, audio, tmp_path):
         out = tmp_path / "out"
         first = prepare(audio, out, TINY)
-        before = stats(out)
+        before = recordings.stats(out)
         again = prepare(audio, out, TINY)
         assert again == first._replace(reused=True)
-        assert stats(out) == before
+        assert recordings.stats(out) == before
 
     def test_a_folder_with_the_name_of_a_left_over_stays(self, audio, tmp_path):
         """ulmo makes no folder of such a name."""

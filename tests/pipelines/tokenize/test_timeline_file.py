@@ -6,15 +6,8 @@ import soundfile
 
 from tests.bounded import some_of
 from tests.outputs import names
-from tests.pipelines.recordings import (
-    contents,
-    count_moves,
-    counting,
-    doomed,
-    named,
-    run_killed,
-    stats,
-)
+from tests.pipelines import recordings
+from tests.pipelines.recordings import contents, counting, doomed, named, run_killed, stats
 from tests.pipelines.tokenizing import hidden, join, tokenize
 from tests.small_tokenizers import RATE, sound
 from ulmo.config import ClockSettings, UserError
@@ -295,7 +288,7 @@ class TestAgain:
         for path in sorted(field.rglob("*.wav"))[1:]:
             path.unlink()
         record(field, 12, 1)
-        moves = count_moves(
+        moves = recordings.count_moves(
             monkeypatch, join, tokenizer, field, out=tmp_path / "fresh" / f"t{suffix}", **how
         )
         # the ledger of the parts, 2 parts, its end, the timeline and its header, its ledger
