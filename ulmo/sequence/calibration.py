@@ -22,7 +22,8 @@ from ulmo.sequence.search import Matches
 _SPREAD_BITS = 16.0
 _DECOYS = 8192  # columns of decoys, at most
 _TOP = 0.2  # of quiet blocks, to which a tail is fitted
-_ENOUGH = 30  # quiet blocks to fit a tail to
+_ENOUGH = 10  # quiet blocks to fit a tail to
+_PRIOR = 2  # blocks with the usual scale, added to those of the top
 _LEAST_SCALE = 0.05
 # Of recordings without enough quiet blocks: scales in noise of three kinds are 0.3 to 1.
 _USUAL_LEAST, _USUAL_SCALE = 0.8, 0.6
@@ -117,8 +118,8 @@ def fit_tails(
             least = float(np.quantile(chance, 1 - _TOP))
             above = chance[chance > least] - least
             share = max(len(above), 1) / len(chance)
-            scale = max(float(above.mean()) if len(above) else 0.0, _LEAST_SCALE)
-            tails.append(Tail(least, share * often, scale))
+            scale = (float(above.sum()) + _PRIOR * _USUAL_SCALE) / (len(above) + _PRIOR)
+            tails.append(Tail(least, share * often, max(scale, _LEAST_SCALE)))
         else:
             usual = tails[-1] if tails else Tail(_USUAL_LEAST, 0.0, _USUAL_SCALE)
             tails.append(usual._replace(often=_TOP * often))
