@@ -101,16 +101,27 @@ class Stream(NamedTuple):
         return found
 
     def impulses(self) -> list[Occurrence]:
-        """The impulses of all trains. Trains of about one period and band are one class."""
+        """The impulses of all trains. Trains of about one period and band are one class.
+
+        Two trains at the same time are two classes: their impulses together have no period.
+        """
         kinds: list[Train] = []
+        ends: list[tuple[int, int, float]] = []  # channel, part and time of the last of each class
         found = []
         for number, channel in enumerate(self.channels):
             heard = channel.heard
             for train in channel.trains:
-                alike = (each for each, kind in enumerate(kinds) if _is_alike(kind, train))
+                begins = number, train.part, float(train.times[0])
+                alike = (
+                    each
+                    for each, kind in enumerate(kinds)
+                    if ends[each] < begins and _is_alike(kind, train)
+                )
                 group = next(alike, len(kinds))
                 if group == len(kinds):
                     kinds.append(train)
+                    ends.append(begins)
+                ends[group] = number, train.part, float(train.times[-1])
                 period = None
                 if train.period_s is not None:
                     jitter = 0.0 if train.jitter_s is None else train.jitter_s

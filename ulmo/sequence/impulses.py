@@ -43,6 +43,8 @@ _UNEVEN = 0.35  # of a period: where intervals differ by more, there is none
 _AHEAD_S = 0.1  # after an onset its sound may be loudest
 _BEHIND = 30  # frames before an onset its sound may be loudest
 _SMOOTH = np.hanning(17)[1:-1]  # over which loudness is taken: 15 ms, as of the ticks of a clock
+_SAME_S = 0.01  # between the moments at which one tick is loudest, in two trains
+_MOSTLY = 0.7  # of a train
 _SPREAD = 10  # frames by which a click's loudest moment may differ from that of the others
 
 
@@ -51,7 +53,8 @@ class Train(NamedTuple):
 
     times: Real  # (n,) seconds from the beginning, rising: where each is loudest
     period_s: float | None  # the mean interval; None if the intervals are too uneven to have one
-    jitter_s: float | None  # standard deviation of the intervals; None if there are fewer than 3
+    jitter_s: float | None  # standard deviation of the intervals from multiples of the period;
+    # None if there are fewer than 3
     missed: int  # impulses that the period expects and that were not found
     low_hz: float
     high_hz: float  # of the bands within 10 dB of the one that is farthest above the noise
@@ -90,7 +93,28 @@ def find_impulses(samples: Array, sample_rate: int, *, false_per_hour: float = 1
         runs = [run for run in runs if onsets.times[run.members[-1]] >= until]
         trains += [_as_train(samples, grid, onsets, run) for run in closed]
         onsets, used, runs = _kept(onsets, used, runs, until)
-    return sorted(trains, key=lambda train: (float(train.times[0]), len(train.times)))
+    trains.sort(key=lambda train: (float(train.times[0]), len(train.times)))
+    return _without_shares(trains)
+
+
+def _without_shares(trains: list[Train]) -> list[Train]:
+    """The trains, without those most of whose impulses are in one with as many, or more."""
+    kept: list[Train] = []
+    for train in sorted(trains, key=lambda each: -len(each.times)):
+        if not any(_is_share(train.times, other.times) for other in kept):
+            kept.append(train)
+    return [train for train in trains if any(train is each for each in kept)]
+
+
+def _is_share(times: Real, of: Real) -> bool:
+    """Whether most of some times are those of another train, or next to them."""
+    if times[0] > of[-1] + _SAME_S or times[-1] < of[0] - _SAME_S:
+        return False
+    near = min(_SAME_S, float(np.median(np.diff(of))) / 4)
+    place = np.searchsorted(of, times)
+    after, before = of[np.minimum(place, len(of) - 1)], of[np.maximum(place - 1, 0)]
+    apart = np.minimum(np.abs(times - after), np.abs(times - before))
+    return bool((apart <= near).mean() > _MOSTLY)
 
 
 def _after(onsets: Onsets, new: Onsets) -> Onsets:
@@ -206,8 +230,8 @@ def _as_train(samples: Array, grid: Grid, onsets: Onsets, run: Run) -> Train:
         period = float(intervals.mean())
     else:
         place = np.concatenate([[0], np.cumsum(steps)])
-        intervals = np.diff(at)[steps == 1]
         period = float(np.polyfit(place, at, 1)[0])  # a line by least squares
+        intervals = np.diff(at) - (steps - 1) * period
         missed = int((steps - 1).sum())
     jitter = float(intervals.std()) if len(intervals) > 2 else None
     even = jitter is not None and jitter <= _UNEVEN * period
