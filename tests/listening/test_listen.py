@@ -51,6 +51,22 @@ def tokenized(tokenizer, sources, out, **options):
     return out
 
 
+@pytest.mark.parametrize("rate", [RATE // 2, 3 * RATE, 11_025])
+def test_peaks_are_those_of_the_samples_as_recorded(tokenizer, tmp_path, rate):
+    """A click of one sample is above the band of the tokenizer, and resampling would weaken it."""
+    samples = 0.1 * np.random.default_rng(3).uniform(-1, 1, 3 * rate)
+    samples[[rate // 3, 2 * rate + 1]] = 0.9, -0.7
+    soundfile.write(tmp_path / "x.wav", samples, rate, "FLOAT")
+    heard = channel_of(tokenizer, tmp_path / "x.wav")
+    width = rate * float(heard.column_s)
+    peaks = heard.cells.peaks
+    for column in range(int(len(samples) / width)):
+        first, end = int(np.ceil(column * width)), int(np.ceil((column + 1) * width))
+        largest = np.abs(samples[first:end]).max()
+        assert peaks[column] == pytest.approx(20 * np.log10(largest), abs=0.07)
+    assert len(peaks) == len(heard.cells.means)
+
+
 def test_levels_are_those_of_the_spectrogram(tokenizer, recording):
     heard = channel_of(tokenizer, recording, channels="0", bins=8)
     frontend = build_frontend(tokenizer.prep)

@@ -4,6 +4,8 @@ samples -> largest of each column; power (M, frames) -> mean of each cell -> dec
 """
 
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +27,7 @@ class Cells(NamedTuple):
     """Levels of consecutive columns in dB; cell 0 is the lowest in frequency."""
 
     means: Levels  # (columns, cells) of the mean power of a cell, re a full-scale sine
-    peaks: Levels  # (columns,) of the largest sample, re full scale
+    peaks: Levels  # (columns,) of the largest sample as recorded, re full scale
 
     @classmethod
     def joined(cls, parts: Iterable["Cells"], cells: int) -> "Cells":
@@ -53,22 +55,31 @@ class CellLevels(Hearing):
         self._sizes = np.diff(np.append(self._starts, len(self._bins)))
         self._column_frames, self._column_samples = frames, frames * settings.hop_length
         self._means: list[Levels] = []
-        self._peaks: list[Levels] = []
+        self._peaks: list[float] = []
 
     def resample(self, blocks: Iterable[Array], rate: int, new_rate: int) -> Iterator[Array]:
         """As `resample`; begins a stretch, and finds the largest sample of each column."""
         self._means, self._peaks = [], []
-        held = np.empty(0, np.float32)
-        for block in super().resample(blocks, rate, new_rate):
+        width = Fraction(self._column_samples * rate, new_rate)
+        yield from super().resample(self._peaked(blocks, width), rate, new_rate)
+
+    def _peaked(self, blocks: Iterable[Array], width: Fraction) -> Iterator[Array]:
+        """The blocks as they are; finds the largest sample of each `width` of them.
+
+        Resampling takes what is above its band away, and may make peaks that were not there.
+        """
+        done, held = 0, np.empty(0, np.float32)  # samples before those that are held
+        for block in blocks:
             held = np.concatenate([held, np.abs(block)])
-            whole = len(held) // self._column_samples * self._column_samples
-            if whole:
-                largest = held[:whole].reshape(-1, self._column_samples).max(axis=1)
-                self._peaks.append(_decibels(np.square(largest)))
-                held = held[whole:].copy()
+            column = len(self._peaks)
+            last = int((done + len(held)) / width)  # the columns before it are whole
+            ends = [ceil(number * width) - done for number in range(column, last + 1)]
+            if last > column:
+                self._peaks += np.maximum.reduceat(held[: ends[-1]], ends[:-1]).tolist()
+                held, done = held[ends[-1] :].copy(), done + ends[-1]
             yield block
         if len(held):
-            self._peaks.append(_decibels(np.square(held.max(keepdims=True))))
+            self._peaks.append(float(held.max()))
 
     def power(self, blocks: Iterable[Array]) -> Iterator[Array]:
         """Blocks (M, n) of power as they are; finds the mean of each cell."""
@@ -93,8 +104,9 @@ class CellLevels(Hearing):
     def take(self) -> Cells:
         """The levels of the stretch that was read last."""
         means = np.concatenate([np.empty((0, len(self._starts)), np.float16), *self._means])
-        peaks = np.concatenate([np.empty(0, np.float16), *self._peaks])
-        return Cells(means, peaks[: len(means)])
+        peaks = np.array([*self._peaks, 0.0][: len(means)])
+        missing = (0, len(means) - len(peaks))  # of a column that only resampling has
+        return Cells(means, _decibels(np.square(np.pad(peaks, missing))))
 
 
 def _decibels(power: NDArray[np.floating]) -> Levels:
