@@ -38,8 +38,9 @@ time_expansion_option = cli.option(
     type=float,
     metavar="K",
     group="Tokenizer",
-    help="Take recordings as made at their rate / K, but report true times and hertz: 10 for bats, "
-    "below 1 for whales, say.  [default: as in training]",
+    help="Hear recordings played K times as slowly, but report true times and hertz: 10 for bats, "
+    "below 1 for whales, say. Leave it out for files that are slowed already.  "
+    "[default: as in training]",
 )
 full_scale_option = cli.option(
     "--full-scale",

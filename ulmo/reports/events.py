@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from ulmo.config import printable
 from ulmo.jobs.outcome import count_flags
-from ulmo.listening.occurrences import BACKGROUND, Sounds
+from ulmo.listening.occurrences import BACKGROUND, SOUND, Sounds
 from ulmo.listening.repeats import Repeats
 from ulmo.pipelines.regions.regions import Made
 from ulmo.reports.progress import counted, left_out_lines, named_lines
@@ -18,6 +18,7 @@ from ulmo.storage.names import path_text
 
 _LONG_HOURS = 0.25
 _SHOWN_CLASSES = 20
+_LITTLE_H = 0.2  # of sound, in which what recurs may be chance
 
 
 class ListeningProgress(TokenizeProgress):
@@ -135,6 +136,11 @@ def repeats_summary(
         lines.append(f"in no class: {counted(others, 'row')}")
     if hum:
         lines.append(f"background: {counted(hum, 'row')} of what is always there")
+    if 0 < found.hours < _LITTLE_H and not any(each.kind == SOUND for each in found.classes):
+        lines.append(
+            f"in {_length(found.hours)} of sound hardly any repeat is surer than chance: "
+            f"--false-per-hour {2 / found.hours:.0f} shows more, some two of them by chance"
+        )
     count = f"{rows:,} in {len(real):,} class{'' if len(real) == 1 else 'es'}"
     return "\n".join(
         [
