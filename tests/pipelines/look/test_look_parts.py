@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ulmo.pipelines.look.colours import code_colours
+from ulmo.pictures.colours import code_colours
 from ulmo.pipelines.look.sound import Samples, as_opus, slowed_by
 from ulmo.pipelines.look.spectrogram import ROWS, draw_spectrogram
 from ulmo.pipelines.look.surprise import find_peaks
