@@ -4,8 +4,8 @@ from click.testing import CliRunner
 
 from ulmo.cli import exits
 
-TINY = ("--frontend", "stft", "-M", "32", "--sample-rate", "8000", "--hop-length", "64")
-TINY += ("--workers", "1")  # others take a second to start
+TINY_SOUND = ("--frontend", "stft", "-M", "32", "--sample-rate", "8000", "--hop-length", "64")
+TINY = (*TINY_SOUND, "--workers", "1")  # others take a second to start
 
 
 def run(command, *arguments):

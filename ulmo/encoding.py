@@ -69,7 +69,7 @@ class EncodedStretch:
 
 def encoding_cost(model: ModelSettings, frames_per_second: float, *, batch: int = 1) -> Cost:
     """What `encode_columns` costs, with `batch` windows at once."""
-    before, after = _halo(model)
+    before, after = halo_columns(model)
     frames = (before + WINDOW_COLUMNS + after) * model.time_stride
     return encoder_cost(
         model,
@@ -88,7 +88,7 @@ def decoding_cost(model: ModelSettings, frames_per_second: float) -> Cost:
     )
 
 
-def _halo(model: ModelSettings) -> tuple[int, int]:
+def halo_columns(model: ModelSettings) -> tuple[int, int]:
     """Columns before and after a window that its own columns see."""
     before, after = (-(-frames // model.time_stride) for frames in model.time_context)
     return before, after
@@ -217,7 +217,7 @@ class _Windows:
     def __init__(self, model: ModelSettings) -> None:
         self._stride = model.time_stride
         self._after_frames = model.time_context[1]
-        self._before, self._after = _halo(model)
+        self._before, self._after = halo_columns(model)
         self._width = WINDOW_COLUMNS
         self._length = (self._before + self._width + self._after) * self._stride
         self._held = np.empty((model.tile_size, 0), np.float32)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ulmo.arrays import Ids
+from ulmo.arrays import Ids, Indices
 from ulmo.bundle.token_model import DEFAULT_LM, TokenModelBundle, read_token_model
 from ulmo.config import UserError
 from ulmo.config.arguments import path_argument
@@ -53,6 +53,20 @@ class TokenModel:
         (200, 4)
         """
         return TokenScores.joined([*self.stream([tokens], short=short)], self._bands)
+
+    def score_at(self, ids: Ids, columns: Indices) -> TokenScores:
+        """Scores of the columns of a recording in which time was left out.
+
+        ids: (n, bands).
+        columns: (n,) the number of each column in true time, rising; the model sees `<gap>` in
+            between. `copied_from` is such a number, too.
+
+        Scores of the n columns, as those that `score` returns.
+        """
+        gap = Vocabulary(self.manifest.model.codebook_size).gap
+        row = np.full((int(columns.max(initial=-1)) + 1, self._bands), gap, np.int32)
+        row[columns] = self._ids(ids)
+        return self.score(row).at(columns)
 
     def stream(self, parts: Iterable[Tokens | Ids], *, short: bool = True) -> Iterator[TokenScores]:
         """Scores of tokens that arrive in parts, such as those of `Tokenizer.stream`.

@@ -50,6 +50,13 @@ full_scale_option = cli.option(
     help="Divide the samples of floating-point files by this: of files in micropascals, say.  "
     "[default: as in training]",
 )
+lm_option = cli.option(
+    "--lm",
+    type=cli.PATH,
+    metavar="LM",
+    group="Token model",
+    help="A folder such as RUN_DIR/lm.  [default: the one that ships with ulmo]",
+)
 workers_option = cli.option(
     "--workers", type=click.IntRange(1), help="Processes.  [default: by cores and files]"
 )

@@ -14,20 +14,13 @@ from ulmo.cli.listening import (
     channels_option,
     full_scale_option,
     hearing_options,
+    lm_option,
     opened_sources,
     time_expansion_option,
     tokenizer_option,
 )
 from ulmo.config.token_model import SIZES, TokenModelSettings, TokenTrainSettings
 
-_lm_option = cli.option(
-    "--lm",
-    "model",
-    type=cli.PATH,
-    metavar="LM",
-    group="Token model",
-    help="A folder such as RUN_DIR/lm.  [default: the one that ships with ulmo]",
-)
 _format_option = cli.option(
     "--format",
     "file_format",
@@ -116,7 +109,7 @@ def train(
     help="The table to write: .csv or .parquet.",
 )
 @_format_option
-@_lm_option
+@lm_option
 @tokenizer_option
 @channels_option
 @time_expansion_option
@@ -127,7 +120,7 @@ def score(
     sources: tuple[Path, ...],
     out: Path,
     file_format: str | None,
-    model: Path | None,
+    lm: Path | None,
     quiet: bool,
     as_json: bool,
     **options: Any,
@@ -150,7 +143,7 @@ def score(
     from ulmo.token_model import load_token_model
 
     left_out: Counter[str] = Counter()
-    opened = load_token_model(model)
+    opened = load_token_model(lm)
     columns = score_columns(opened.manifest.model.bands)
     check_event_file(out, check_score_format(out, file_format), columns)
     tokens = [path for path in sources if is_of_tokens(path)]
@@ -188,7 +181,7 @@ def score(
     group="Curve",
     help="Stretches of 64 columns in each recording whose tokens are scored.  [default: 16]",
 )
-@_lm_option
+@lm_option
 @cli.option(
     "--out",
     type=cli.PATH,
@@ -203,7 +196,7 @@ def score(
 def curve(
     tokens: tuple[Path, ...],
     targets: int,
-    model: Path | None,
+    lm: Path | None,
     out: Path | None,
     file_format: str | None,
     quiet: bool,
@@ -220,7 +213,7 @@ def curve(
 
     if out is not None:
         check_curve_file(out, file_format)
-    points = context_curve(load_token_model(model), tokens, targets=targets)
+    points = context_curve(load_token_model(lm), tokens, targets=targets)
     if out is not None:
         write_curve(points, out, file_format)
     shown = cli.Output(as_json, quiet)

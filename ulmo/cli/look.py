@@ -9,7 +9,7 @@ import click
 
 from ulmo.cli import options as cli
 from ulmo.cli.exits import SOME_REFUSED, fail, guarded
-from ulmo.cli.listening import hearing_options, listening_options, opened_sources
+from ulmo.cli.listening import hearing_options, listening_options, lm_option, opened_sources
 
 
 @cli.command(
@@ -52,6 +52,14 @@ from ulmo.cli.listening import hearing_options, listening_options, opened_source
     group="Page",
     help="Look for trains of clicks, pulses and ticks, too.  [default: yes]",
 )
+@cli.option(
+    "--surprise/--no-surprise",
+    default=True,
+    group="Page",
+    help="Show how many bits each column costs a token model, and what is unusual.  "
+    "[default: yes, if the token model fits the tokenizer]",
+)
+@lm_option
 @cli.option(
     "--serve",
     "is_served",

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.arrays import Ids
+from ulmo.arrays import Ids, Indices
 from ulmo.config import ClockSettings
 from ulmo.encoding import EncodedStretch
 from ulmo.formats.header import TokensHeader
@@ -36,6 +36,7 @@ from ulmo.preprocessing.stretches import Stretch, plan_stretches, read_stretches
 from ulmo.preprocessing.times.clock import Clock, Span
 from ulmo.storage.names import portable
 from ulmo.tokenizer import Tokenizer, TokenizerRef
+from ulmo.tokens import nearest_column
 
 _CLOCK = ClockSettings()
 _AGAIN = "it is not as it was when it was tokenized: tokenize it again"
@@ -107,6 +108,16 @@ class Heard(NamedTuple):
         """The first column of each part, in the row of all their columns."""
         sizes = [part.columns for part in self.parts]
         return [0, *accumulate(sizes[:-1])]
+
+    @property
+    def places(self) -> Indices:
+        """Numbers (columns,) of the columns in true time, as in stored tokens with `<gap>`."""
+        found, end = [np.empty(0, np.int64)], 0
+        for part in self.parts:
+            first = max(nearest_column(Fraction(part.start_s), Fraction(self.column_s)), end)
+            end = first + part.columns
+            found.append(np.arange(first, end))
+        return np.concatenate(found)
 
     @property
     def cells(self) -> Cells:

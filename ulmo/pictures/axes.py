@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
+from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,19 @@ from ulmo.storage.plain_file import lexists, open_plain
 from ulmo.tokens import band_edges
 
 # Multiples of powers of ten, and the share of the axis to the next that their labels need: those
-# that are usual on a logarithmic axis, then others where there is room, as near the top.
+# that are usual on a logarithmic axis, then others where there is room, then odd ones near the top.
 _TICKS = (
     ((5, 2, 1), 1 / 14),
     ((8, 6, 4, 3, 1.5), 1 / 10),
-    ((9, 7, 4.5, 3.5, 2.5, 2.2, 1.8, 1.6, 1.4, 1.2), 1 / 10),
+    (_ODD := (9, 7, 4.5, 3.5, 2.5, 2.2, 1.8, 1.6, 1.4, 1.2), 1 / 10),
 )
+_TIME_STEPS = (  # seconds between ticks
+    *(multiple * 10.0**power for power in range(-6, 1) for multiple in (1, 2, 5)),
+    *(10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0),
+    *(14_400.0 * 2**power for power in range(40)),
+)
+_MOST_TIMES = 12  # steps of an axis of time
+_CLOCK_S = 120.0  # from here on, times have minutes
 _MOST_LETTERS = 110  # of a text
 _WRITER = {"Software": "ulmo"}
 _WRITER_PLACE = 37  # in a PNG: after its signature, its header, and the length of the next chunk
@@ -59,6 +67,8 @@ def mark_hertz(axis: Any, frequencies: NDArray[np.float64]) -> None:
     for multiples, space in _TICKS:
         marks = [multiple * 10.0**power for power in range(6, -4, -1) for multiple in multiples]
         marks = [mark for mark in (*marks, 0.0) if edges[0] <= mark <= edges[-1]]
+        if multiples is _ODD:
+            marks = [mark for mark in marks if mark > max(chosen, default=0.0)]
         for mark in marks:
             place = float(np.interp(mark, known, places))
             if all(abs(place - other) >= len(frequencies) * space for other in chosen.values()):
@@ -68,6 +78,22 @@ def mark_hertz(axis: Any, frequencies: NDArray[np.float64]) -> None:
         [chosen[mark] for mark in ticks], [f"{mark / size:g}" for mark in ticks], fontsize=7
     )
     axis.set_ylabel(f"frequency ({unit})")
+
+
+def mark_seconds(axis: Any, start_s: float, end_s: float) -> None:
+    """Put ticks at round times, at most 13: seconds, or minutes and hours as clocks show them."""
+    step = next(each for each in _TIME_STEPS if each * _MOST_TIMES >= end_s - start_s)
+    ticks = np.arange(ceil(start_s / step - 1e-9), floor(end_s / step + 1e-9) + 1) * step
+    is_clock = end_s >= _CLOCK_S
+    axis.set_xticks(ticks, [_clock_text(tick) if is_clock else f"{tick:g}" for tick in ticks])
+    axis.set_xlabel("time (min:s)" if is_clock else "time (s)")
+
+
+def _clock_text(seconds: float) -> str:
+    """Minutes and seconds; tenths where they are not 0."""
+    minutes, left = divmod(round(seconds, 3), 60)
+    whole, part = divmod(left, 1)
+    return f"{minutes:.0f}:{whole:02.0f}" + (f"{part:.3f}".rstrip("0")[1:] if part > 1e-6 else "")
 
 
 @contextmanager

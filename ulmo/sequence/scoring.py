@@ -35,6 +35,21 @@ class TokenScores(NamedTuple):
     # (columns,): bits of the column above the median of the 1,024 columns before its chunk.
     surprise: Array
 
+    @property
+    def column_bits(self) -> NDArray[np.float64]:
+        """Bits of each column, its tokens together; NaN if all of them are special."""
+        return _column_sums(self.bits)
+
+    @property
+    def column_bits_short(self) -> NDArray[np.float64]:
+        """The same of `bits_short`."""
+        return _column_sums(self.bits_short)
+
+    @property
+    def gain(self) -> NDArray[np.float64]:
+        """(columns,): the bits that the longer memory saves; NaN as `column_bits`."""
+        return self.column_bits_short - self.column_bits
+
     def at(self, columns: Indices | slice) -> "TokenScores":
         """Those of some columns."""
         return TokenScores(
@@ -50,6 +65,13 @@ class TokenScores(NamedTuple):
         none = np.empty((0, bands), np.float32)
         empty = cls(none, none, np.empty(0, np.int64), np.empty(0, np.float32))
         return cls(*(np.concatenate(each) for each in zip(empty, *parts, strict=True)))
+
+
+def _column_sums(bits: Array) -> NDArray[np.float64]:
+    """Sums (columns,) of bits (columns, bands) that are there; NaN if none is."""
+    has = np.isfinite(bits)
+    sums = np.where(has, bits, 0).sum(axis=1, dtype=np.float64)
+    return np.where(has.any(axis=1), sums, np.nan)
 
 
 class ScoringParts(NamedTuple):

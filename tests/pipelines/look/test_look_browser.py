@@ -170,6 +170,49 @@ def test_wheel_zooms_at_the_pointer_and_drag_selects(page):
     assert not page.evaluate("ulmo.player.isPlaying")
 
 
+def test_what_is_unusual_is_played_by_a_click_and_by_keys(page):
+    peaks = page.evaluate("ulmo.surprise.peaks")
+    first, second = (each["start"] for each in peaks[:2])
+    playing = "start => ulmo.player.isPlaying && Math.abs(ulmo.player.time - start) < 0.33"
+    box = page.locator("#surprise").bounding_box()
+    x = page.evaluate("([t, w]) => ulmo.xOf(t, w)", [first + 0.02, box["width"]])
+    page.mouse.move(box["x"] + x, box["y"] + 40)
+    tip = page.locator("#tip").text_content()
+    assert f"unusual here: {peaks[0]['above']:.0f} bits above" in tip
+    assert "anomaly" not in page.locator("body").text_content()
+    page.mouse.click(box["x"] + x, box["y"] + 40)
+    page.wait_for_function(playing, arg=first)
+    page.locator("#stack").focus()
+    page.keyboard.press("u")
+    page.wait_for_function(playing, arg=second)
+    page.keyboard.press("Shift+U")
+    page.wait_for_function(playing, arg=first)
+    button = page.locator("#peaks button").nth(1)
+    button.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function(playing, arg=second)
+    page.keyboard.press("Escape")
+    sync_api.expect(page.locator("#surprise-name")).to_contain_text("bits a column")
+
+
+def test_the_curve_of_surprise_is_as_high_as_its_bits(page):
+    """A column of pixels above the highest column is empty; within it, it is filled."""
+    bits = page.evaluate("[...ulmo.surprise.bits]")
+    column = max(range(len(bits)), key=bits.__getitem__)
+    box = page.locator("#surprise").bounding_box()
+    top = page.evaluate("3 * ulmo.surprise.step")
+    page.evaluate("t => ulmo.showWindow(t - 0.5, t + 0.5)", column * 0.04)
+    page.wait_for_timeout(100)
+    x = page.evaluate("([t, w]) => ulmo.xOf(t, w)", [column * 0.04 + 0.005, box["width"]])
+    edge = box["height"] * (1 - bits[column] / top)
+    pixel = PIXEL.replace("tokens", "surprise")
+    inside, above = (page.evaluate(pixel, [x, edge + each]) for each in (3, -3))
+    assert inside != above
+    other = min(range(column - 10, column), key=lambda each: bits[each])
+    x = page.evaluate("([t, w]) => ulmo.xOf(t, w)", [other * 0.04 + 0.005, box["width"]])
+    assert page.evaluate(pixel, [x, edge + 3]) == above
+
+
 @pytest.mark.parametrize(
     ("kind", "ending", "begin"),
     [

@@ -15,6 +15,7 @@ import ulmo
 from tests.commands import assert_refused, run
 from tests.gaps import write_triggered
 from tests.pipelines.look.conftest import CALLS, Parts
+from ulmo.bundle.token_model import DEFAULT_LM
 from ulmo.cli import exits
 from ulmo.cli.main import ulmo as command
 from ulmo.pipelines.look.html import BEGIN, SCRIPTS, make_page
@@ -42,7 +43,28 @@ def test_the_payload_has_the_tokens_of_the_recording(payload, tokenizer):
     assert payload["tokens"]["column_s"] == tokens.hop / tokens.sample_rate
     assert payload["tokens"]["edges_hz"] == pytest.approx(tokens.edges_hz, abs=1e-3)
     assert payload["recording"]["seconds"] == pytest.approx(8.0)
-    assert payload["surprise"] is None
+
+
+def numbers_of(text):
+    return np.frombuffer(base64.b64decode(text), "<f4")
+
+
+def test_surprise_is_what_the_token_model_scores(payload, tokenizer):
+    scores = ulmo.load_token_model().score(tokenizer.encode(CALLS))
+    found = payload["surprise"]
+    np.testing.assert_array_equal(numbers_of(found["bits"]), scores.column_bits.astype("<f4"))
+    np.testing.assert_array_equal(numbers_of(found["gain"]), scores.gain.astype("<f4"))
+    assert 64 <= found["peaks"][0]["column"] < found["peaks"][-1]["column"] < 196
+    for peak in found["peaks"]:
+        assert peak["above"] == pytest.approx(scores.surprise[peak["column"]], abs=0.051)
+
+
+def test_surprise_can_be_left_out(tmp_path):
+    page = tmp_path / "x.html"
+    assert run(command, "look", CALLS, "--no-surprise", "--out", page).exit_code == 0
+    found = Parts(page.read_bytes()).payload
+    assert found["surprise"] is None
+    assert not any("surprise" in each["text"] for each in found["recording"]["lines"])
 
 
 def test_each_code_in_use_is_listed_with_its_count_and_real_places(payload):
@@ -140,6 +162,8 @@ def test_a_part_of_a_recording_has_its_true_times(write_page, tmp_path, payload)
     assert (part["recording"]["start_s"], part["recording"]["seconds"]) == (2.0, 3.0)
     assert part["tokens"]["segments"] == [[0, 2.0]]
     np.testing.assert_array_equal(ids_of(part), ids_of(payload)[50:125])
+    bits = (numbers_of(each["surprise"]["bits"]) for each in (part, payload))
+    np.testing.assert_array_equal(next(bits), next(bits)[50:125])
     whole = [each["box"] for each in payload["regions"] if 2 <= each["box"][0] < 5]
     assert [each["box"] for each in part["regions"]] == whole
     assert any("from 2.00 s to 5.00 s" in line["text"] for line in part["recording"]["lines"])
@@ -178,14 +202,17 @@ def test_the_header_says_what_is_not_heard(write_page, tmp_path):
     assert any("choose the speed 1/10" in line["text"] for line in lines)
 
 
-def test_without_scores_the_page_says_why_there_are_no_repeats(tokenizer_of, tmp_path):
+def test_of_another_tokenizer_the_page_says_what_is_not_there(tokenizer_of, tmp_path):
     bundle = tokenizer_of("mel").bundle.folder
     result = run(command, "look", CALLS, "--tokenizer", bundle, "--out", tmp_path / "x.html")
     assert result.exit_code == 0, result.output
     found = Parts((tmp_path / "x.html").read_bytes()).payload
-    assert found["classes"] == []
+    assert (found["classes"], found["surprise"]) == ([], None)
     notes = [each["text"] for each in found["recording"]["lines"]]
     assert any(note.startswith("Repeats were not looked for: ") for note in notes)
+    assert any(note.startswith("There is no curve of surprise: ") for note in notes)
+    named = run(command, "look", CALLS, "--tokenizer", bundle, "--lm", DEFAULT_LM)
+    assert_refused(named, "are of another tokenizer than the token model")
 
 
 def test_the_command_takes_tokens_and_finds_their_recording(tmp_path):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from ulmo.pipelines.look.colours import code_colours
+from ulmo.pictures.colours import code_colours
 from ulmo.pipelines.look.sound import Samples, as_opus, slowed_by
 from ulmo.pipelines.look.spectrogram import ROWS, draw_spectrogram
+from ulmo.pipelines.look.surprise import find_peaks
 
 
 def tone(hertz, rate, seconds, level=0.1):
@@ -126,3 +127,14 @@ def test_colours_of_odd_codebooks():
     assert code_colours(np.zeros((1, 4), np.float32)).shape == (1, 3)
     assert code_colours(np.ones((3, 1), np.float32)).shape == (3, 3)
     assert len(np.unique(code_colours(np.arange(4.0)[:, None]), axis=0)) == 4
+
+
+def test_peaks_are_the_highest_of_their_second():
+    above = np.full(1000, np.nan)
+    above[64:] = np.random.default_rng(0).normal(0, 2, 936).clip(-6, 6)
+    above[[100, 112, 113, 500]] = 20, 30, 29, 8.5
+    above[30] = np.nan
+    assert find_peaks(above).tolist() == [112, 500]
+    above[100:1000:40] = 40 + np.arange(23)
+    assert find_peaks(above).tolist() == list(range(620, 1000, 40))  # the ten highest
+    assert find_peaks(np.full(50, np.nan)).tolist() == find_peaks(np.empty(0)).tolist() == []

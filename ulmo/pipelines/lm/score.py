@@ -5,7 +5,6 @@ recording, or stored tokens -> ids with <gap> -> scores (ulmo.token_model) -> ro
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from fractions import Fraction
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +23,6 @@ from ulmo.listening.recordings import Begin, Sources
 from ulmo.sequence.scoring import TokenScores
 from ulmo.storage.names import portable
 from ulmo.token_model import TokenModel, load_token_model
-from ulmo.tokens import nearest_column
 from ulmo.vocabulary import Vocabulary
 
 FORMATS = ("csv", "parquet")  # a column is no event, of which a label would be drawn
@@ -62,8 +60,7 @@ class ScoredStream(NamedTuple):
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows of the table."""
         scores = self.scores
-        bits = _sums(scores.bits)
-        short = _sums(scores.bits_short)
+        bits, short, gain = scores.column_bits, scores.column_bits_short, scores.gain
         for at, column in enumerate(self.column.tolist()):
             each = {f"bits_band_{b}": _some(value) for b, value in enumerate(scores.bits[at])}
             yield {
@@ -74,7 +71,7 @@ class ScoredStream(NamedTuple):
                 "bits": _some(bits[at]),
                 **each,
                 "bits_short": _some(short[at]),
-                "gain": _some(short[at] - bits[at]),
+                "gain": _some(gain[at]),
                 "copied_from_s": _some(self.copied_from_s[at]),
                 "surprise": _some(scores.surprise[at]),
                 "start_utc": self.start_utc[at],
@@ -190,8 +187,8 @@ def score_stored(model: TokenModel, stored: StoredTokens) -> ScoredStream:
         places = map(header.place, columns.tolist())
         names = [place.recording if place else header.recording for place in places]
     times = [header.utc(column) for column in columns.tolist()]
-    path = header.recording
-    return _stream(names, path, header.channel, columns, seconds, times, scores)
+    path, some = header.recording, scores.at(columns)
+    return _stream(names, path, header.channel, columns, seconds, times, some)
 
 
 @lru_cache(maxsize=1)
@@ -212,21 +209,10 @@ def _score_listened(
 
 def score_heard(model: TokenModel, heard: Heard) -> ScoredStream:
     """Scores of a channel; where time was left out, the model sees `<gap>`, as in stored tokens."""
-    hop = Fraction(heard.column_s)
-    gap = Vocabulary(model.manifest.model.codebook_size).gap
-    bands = model.manifest.model.bands
-    pieces: list[Ids] = []
-    own: list[Indices] = []
-    total = 0
-    for part in heard.parts:
-        column = max(nearest_column(Fraction(part.start_s), hop), total)
-        pieces += [np.full((column - total, bands), gap, np.int32), part.ids]
-        own.append(np.arange(column, column + len(part.ids)))
-        total = column + len(part.ids)
-    scores = model.score(np.concatenate(pieces))
+    columns = heard.places
+    scores = model.score_at(heard.ids, columns)
     whens = [heard.when(at, at + 1) for at in range(heard.columns)]
-    columns = np.concatenate(own)
-    seconds = np.full(total, np.nan)
+    seconds = np.full(columns[-1] + 1, np.nan)
     seconds[columns] = [when.start_s for when in whens]
     times = [when.start_utc for when in whens]
     path = portable(heard.path)
@@ -242,23 +228,15 @@ def _stream(
     times: list[datetime | None],
     scores: TokenScores,
 ) -> ScoredStream:
-    """A stream, with the scores of those columns that are sound."""
-    some = scores.at(columns)
-    copied = np.where(some.copied_from >= 0, seconds[some.copied_from], np.nan)
-    return ScoredStream(names, path, channel, columns, seconds[columns], times, copied, some)
+    """A stream, from the scores of its columns and the seconds of all columns, `<gap>` too."""
+    copied = np.where(scores.copied_from >= 0, seconds[scores.copied_from], np.nan)
+    return ScoredStream(names, path, channel, columns, seconds[columns], times, copied, scores)
 
 
 def _sound(model: TokenModel, ids: Ids) -> Indices:
     """The columns that are not `<gap>`."""
     gap = Vocabulary(model.manifest.model.codebook_size).gap
     return np.flatnonzero((ids != gap).any(axis=1))
-
-
-def _sums(bits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Bits of the tokens of each column that have some; NaN if none has."""
-    has = np.isfinite(bits)
-    sums = np.where(has, bits, 0).sum(axis=1, dtype=np.float64)
-    return np.where(has.any(axis=1), sums, np.nan)
 
 
 def _some(value: Any) -> float | None:

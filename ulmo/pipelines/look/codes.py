@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.arrays import Array, Ids
-from ulmo.pipelines.look.colours import code_colours
+from ulmo.pictures.colours import code_colours
 from ulmo.pipelines.look.columns import Shown
 from ulmo.pipelines.look.spectrogram import as_webp
 from ulmo.tokenizer import Tokenizer

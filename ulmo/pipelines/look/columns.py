@@ -14,6 +14,7 @@ class Shown(NamedTuple):
 
     ids: Ids  # (columns, bands)
     latents: Array | None  # (columns, bands, EMB), if the tokens were made here
+    place: slice  # of these columns among all of the channel
     starts: NDArray[np.float64]  # (columns,) true seconds from the recording's first sample
     column_s: float
 
@@ -23,12 +24,13 @@ class Shown(NamedTuple):
         heard = channel.heard
         places = [part.start_s + np.arange(part.columns) * heard.column_s for part in heard.parts]
         starts = np.concatenate([np.empty(0), *places])
-        inside = (starts >= start_s - heard.column_s / 2) & (starts < end_s)
+        first, end = np.searchsorted(starts, [start_s - heard.column_s / 2, end_s]).tolist()
+        place = slice(first, end)
         latents = None
         if channel.latents is not None:
-            shape = (int(inside.sum()), channel.ids.shape[1], -1)
-            latents = channel.latents[inside].astype(np.float32).reshape(shape)
-        return cls(channel.ids[inside], latents, starts[inside], heard.column_s)
+            shape = (end - first, channel.ids.shape[1], -1)
+            latents = channel.latents[place].astype(np.float32).reshape(shape)
+        return cls(channel.ids[place], latents, place, starts[place], heard.column_s)
 
     def segments(self) -> list[list[Any]]:
         """First column, and its time, of each run of columns without time left out."""

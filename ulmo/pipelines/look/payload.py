@@ -15,6 +15,7 @@ from ulmo.pipelines.look.columns import Shown
 from ulmo.pipelines.look.html import as_base64
 from ulmo.pipelines.look.sound import Samples, as_opus
 from ulmo.pipelines.look.spectrogram import ROWS, draw_spectrogram
+from ulmo.pipelines.look.surprise import Surprise
 from ulmo.pipelines.look.words import header_lines
 from ulmo.tokenizer import Tokenizer
 
@@ -30,7 +31,8 @@ class Found(NamedTuple):
     samples: Samples
     regions: Sequence[Mapping[str, Any]]
     classes: Sequence[Mapping[str, Any]]
-    note: str | None  # why there are no repeats, or how sure they are
+    surprise: Surprise | None  # of all columns of the channel
+    notes: Sequence[str]  # why there are no repeats, and no surprise
 
 
 def payload_of(tokenizer: Tokenizer, found: Found) -> dict[str, Any]:
@@ -49,7 +51,7 @@ def payload_of(tokenizer: Tokenizer, found: Found) -> dict[str, Any]:
             "sample_rate": samples.rate,
             "channel": heard.channel,
             "start_utc": None if heard.start_utc is None else utc_text(heard.start_utc),
-            "lines": header_lines(found.facts, heard, samples, sound, found.note),
+            "lines": header_lines(found.facts, heard, samples, sound, found.notes),
         },
         "sound": {
             "ogg": as_base64(sound.ogg),
@@ -80,5 +82,6 @@ def payload_of(tokenizer: Tokenizer, found: Found) -> dict[str, Any]:
         "regions": list(found.regions),
         "classes": list(found.classes),
         "links": None,  # to other pages, where pages are served: all, earlier, later
-        "surprise": None,  # bits of each column, where a model of tokens is there
+        # bits of each column and peaks, where a model of tokens is there
+        "surprise": found.surprise and found.surprise.at(shown.place).values(),
     }

@@ -1,6 +1,7 @@
 """A recording as its pages need it: heard once, with what recurs in it, and cut into pages."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ulmo.config import UserError
@@ -21,6 +22,7 @@ from ulmo.listening.repeats import (
 from ulmo.pipelines.look.events import class_values, region_values
 from ulmo.pipelines.look.payload import Found, payload_of
 from ulmo.pipelines.look.sound import read_samples, slowed_by
+from ulmo.pipelines.look.surprise import Surprise, fitting_model, surprise_of
 from ulmo.pipelines.look.words import lasting
 from ulmo.preprocessing.reading.audio import RefusedError, open_recording
 from ulmo.preprocessing.times.clock import Clock
@@ -39,6 +41,8 @@ class LookSettings(NamedTuple):
     seconds: float | None = None  # None: to the end
     false_per_hour: float | None = None  # of repeats; None: so that about two rows are by chance
     impulses: bool = True  # whether to look for trains of impulses, too
+    surprise: bool = True  # whether to score tokens
+    lm: Path | None = None  # the folder of a token model; None: the one that ships
 
 
 class Length(NamedTuple):
@@ -91,7 +95,8 @@ class HeardRecording(NamedTuple):
     length: Length
     regions: Sequence[Mapping[str, Any]]  # rows of `ulmo regions`
     repeats: Repeats | None
-    note: str | None  # why there are no repeats
+    surprise: Surprise | None  # of all columns of the channel
+    notes: Sequence[str]  # why there are no repeats, and no surprise
 
     def payload(self, start_s: float, seconds: float) -> dict[str, Any]:
         """What the page of a part of it is given."""
@@ -110,7 +115,8 @@ class HeardRecording(NamedTuple):
             samples=samples,
             regions=region_values(rows),
             classes=[] if repeats is None else class_values(repeats, samples.start_s, end_s),
-            note=self.note,
+            surprise=self.surprise,
+            notes=self.notes,
         )
         return payload_of(tokenizer, found)
 
@@ -131,12 +137,16 @@ def hear_recording(
     hours = max(shown_s, 1.0) / 3600
     wanted = settings.false_per_hour or max(_FALSE_ROWS / hours, 1.0)
     repeat_settings = RepeatSettings(false_per_hour=wanted, impulses=settings.impulses).check()
+    model = fitting_model(sources.tokenizer, settings.lm) if settings.surprise else None
     (channel, *_), (facts,) = _heard(sources, repeat_settings, listener)
     heard = channel.heard
     seconds = max(part.start_s + part.seconds for part in heard.parts)
-    repeats, note = None, None
+    repeats, surprise = None, None
+    if settings.surprise:
+        surprise = surprise_of(model, sources.tokenizer, channel)
+    notes = [surprise] if isinstance(surprise, str) else []
     if seconds > _MOST_COMPARED_S:
-        note = (
+        notes.append(
             f"Repeats were not looked for, as the recording is longer than "
             f"{lasting(_MOST_COMPARED_S)}: ulmo repeats finds them."
         )
@@ -147,12 +157,14 @@ def hear_recording(
                 sources.tokenizer, scores, [channel], [facts], repeat_settings, listener
             )
         except UserError as error:
-            note = f"Repeats were not looked for: {error}."
+            notes.append(f"Repeats were not looked for: {error}.")
     classes = Classes.of(Events(REPEAT_COLUMNS, [] if repeats is None else repeats.rows))
     (regions,) = found_regions(sources, classes)
     rows = [row for row in regions.rows if row["channel"] == heard.channel]
     return HeardRecording(
-        sources, facts, channel, length._replace(seconds=seconds), rows, repeats, note
+        *(sources, facts, channel, length._replace(seconds=seconds), rows, repeats),
+        None if isinstance(surprise, str) else surprise,
+        notes,
     )
 
 

@@ -26,6 +26,7 @@ from ulmo.listening.recordings import Sources
 from ulmo.pipelines.look.html import make_index, make_page, make_trouble
 from ulmo.pipelines.look.look import check_channel
 from ulmo.pipelines.look.recording import HeardRecording, Length, LookSettings, hear_recording
+from ulmo.pipelines.look.surprise import fitting_model
 from ulmo.preprocessing.reading.audio import RefusedError
 from ulmo.storage.names import portable
 
@@ -64,6 +65,8 @@ class Pages:
         self, sources: Sources, settings: LookSettings, folder: Path | None = None
     ) -> None:
         check_channel(sources.wanted.channels)
+        if settings.surprise and settings.lm is not None:
+            fitting_model(sources.tokenizer, settings.lm)
         self._sources, self._settings = sources, settings
         self._turn = Lock()  # one recording is heard at a time
         self.found: Sequence[Found] = [

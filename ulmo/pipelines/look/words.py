@@ -1,6 +1,6 @@
 """The header of a page in plain words: what was recorded, and what of it is heard and played."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ulmo.formats.header import utc_text
@@ -15,7 +15,7 @@ _SAID = "above_bandwidth"  # a flag that the line about hearing says already
 
 
 def header_lines(
-    facts: Mapping[str, Any], heard: Heard, samples: Samples, sound: Sound, note: str | None
+    facts: Mapping[str, Any], heard: Heard, samples: Samples, sound: Sound, notes: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Sentences, each with `warn`: whether a reader should know it before anything else."""
     lines = [
@@ -23,7 +23,7 @@ def header_lines(
         *_hearing(facts),
         *_playing(samples, sound),
         *(("Unusual: " + FLAGS[flag] + ".", True) for flag in facts["flags"] if flag != _SAID),
-        *([] if note is None else [(note, False)]),
+        *((note, False) for note in notes),
     ]
     return [{"text": text, "warn": warn} for text, warn in lines]
 

@@ -1,6 +1,7 @@
 """ulmo show: one recording through one or more front ends, as one picture.
 
 recording -> levels of each front end -> columns -> panels, tile borders marked
+          -> tokens, if they are wanted -> a panel of coloured cells below
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,8 +15,17 @@ import numpy as np
 from ulmo.arrays import Array
 from ulmo.config import LIMITS, Limits, PrepSettings, UserError
 from ulmo.jobs.outcome import FlagCount, count_flags
-from ulmo.pictures.axes import level_unit, mark_hertz, own_style, refuse_foreign_picture, to_png
+from ulmo.pictures.axes import (
+    level_unit,
+    mark_hertz,
+    mark_seconds,
+    own_style,
+    refuse_foreign_picture,
+    to_png,
+)
+from ulmo.pictures.colours import ink_on
 from ulmo.pictures.own_matplotlib import Figure
+from ulmo.pipelines.show.tokens import TokenRows, token_rows
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.normalize import quiet_level
@@ -29,10 +39,12 @@ from ulmo.preprocessing.spectrogram import check_sound, levels
 from ulmo.preprocessing.stretches import check_gaps, clip_spans, read_stretches, tile_grid
 from ulmo.preprocessing.times.clock import NEVER_FIRED, Clock, Span, Timing
 from ulmo.storage.atomic import make_folder, publish
+from ulmo.tokenizer import Tokenizer
 
 _MAX_COLUMNS = 2400  # of a panel, two for each pixel; in longer recordings, each shows more frames
 _RANGE_DB = 80.0  # decibels from the loudest colour to the faintest
-_MIN_BORDER_PIXELS = 6
+_MIN_BORDER_PIXELS = 40  # between lines where tiles begin: nearer ones bury the picture
+_MIN_ID_PIXELS, _MOST_ID_BANDS = 24, 16  # of a cell that shows its id
 _GAP_FRAMES = 4096  # of a gap that are drawn at once
 _PANEL_INCHES = (12.0, 2.4)
 _DPI = 100
@@ -72,10 +84,12 @@ def show(
     start: float = 0.0,
     seconds: float | None = None,
     limits: Limits = LIMITS,
+    tokenizer: Tokenizer | None = None,
     replace: bool = True,
 ) -> Shown:
     """Draw a recording, or `seconds` of it from `start` on, and write the PNG.
 
+    tokenizer: draw its tokens below, too, in the colours of the page of `ulmo look`.
     `replace` is for a picture that the user named: without it, no file is replaced but a picture
     that ulmo drew.
     Raises UserError for settings that a front end does not support, and for a picture that cannot
@@ -102,12 +116,16 @@ def show(
         facts = timing.facts({"path": path.name, **widest.facts(recording.facts())})
     if not panels[0].frames:
         raise RefusedError("too_short", f"no frame of sound from {start:g} s on")
-    image = _draw(panels, settings, title=path.name, start=start)
+    shown_s = panels[0].frames * settings.frame_s
+    rows = None
+    if tokenizer is not None:
+        rows = token_rows(tokenizer, path, settings.channels, start, shown_s)
+    image = _draw(panels, settings, rows, title=path.name, start=start)
     with publish(picture) as file:
         file.write(image)
     return Shown(
         picture,
-        seconds=panels[0].frames * settings.frame_s,
+        seconds=shown_s,
         sample_rate=rate,
         bandwidth_hz=widest.bandwidth_hz,
         time_expansion=settings.time_expansion,
@@ -128,13 +146,21 @@ def _open_recording(path: Path, settings: PrepSettings, timing: Timing) -> Itera
 
 
 @own_style()
-def _draw(panels: Sequence[_Panel], settings: PrepSettings, *, title: str, start: float) -> bytes:
-    """PNG: a panel for each front end, with seconds, hertz, and lines where tiles begin."""
+def _draw(
+    panels: Sequence[_Panel],
+    settings: PrepSettings,
+    rows: TokenRows | None,
+    *,
+    title: str,
+    start: float,
+) -> bytes:
+    """PNG: a panel for each front end, with seconds, hertz, and lines where tiles begin; tokens."""
     width, height = _PANEL_INCHES
-    figure = Figure(figsize=(width, height * len(panels) + 0.6), layout="constrained", dpi=_DPI)
-    axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
+    count = len(panels) + (rows is not None)
+    figure = Figure(figsize=(width, height * count + 0.6), layout="constrained", dpi=_DPI)
+    axes = figure.subplots(count, 1, squeeze=False, sharex=True)[:, 0]
     hop_s = settings.frame_s
-    for axis, panel in zip(axes, panels, strict=True):
+    for axis, panel in zip(axes, panels, strict=False):
         values = panel.values
         loudest = float(np.percentile(values, 99.95))
         quietest = float(values.min())
@@ -162,13 +188,46 @@ def _draw(panels: Sequence[_Panel], settings: PrepSettings, *, title: str, start
         caption = f"{panel.name}: {len(values)} bins, {panel.frames} frames of {1000 * hop_s:g} ms"
         if panel.frames_per_column > 1:
             caption += f", each column the loudest of {panel.frames_per_column}"
-        if _mark_tiles(axis, panel, settings, start):
+        if rows is None and _mark_tiles(axis, panel, settings, start):
             caption += "; dashed: where a tile begins"
         axis.set_title(caption, fontsize=9, loc="left")
         figure.colorbar(image, ax=axis, label=level_unit(settings), pad=0.01)
-    axes[-1].set_xlabel("time (s)")
+    if rows is not None:
+        _draw_tokens(axes[-1], rows)
+    mark_seconds(axes[-1], *axes[-1].get_xlim())
     figure.suptitle(title, fontsize=10)
     return to_png(figure)
+
+
+def _draw_tokens(axis: Any, rows: TokenRows) -> None:
+    """A cell for each token, with its id where there is room."""
+    axis.imshow(
+        rows.pixels,
+        origin="lower",
+        aspect="auto",
+        extent=rows.extent,
+        interpolation="nearest",
+    )
+    axis.set_ylim(0, len(rows.frontend.frequencies))
+    mark_hertz(axis, rows.frontend.frequencies)
+    columns, bands = rows.ids.shape
+    caption = f"tokens: {bands} bands, a column each {1000 * rows.column_s:g} ms"
+    axis.set_title(f"{caption}; like codes have like colours", fontsize=9, loc="left")
+    if _PANEL_INCHES[0] * _DPI / columns < _MIN_ID_PIXELS or bands > _MOST_ID_BANDS:
+        return
+    for (column, band), code in np.ndenumerate(rows.ids):
+        red, green, blue, opacity = rows.pixels[band, column].tolist()
+        if opacity:
+            axis.text(
+                rows.start_s + (column + 0.5) * rows.column_s,
+                (band + 0.5) * rows.bins,
+                str(code),
+                color=ink_on((red, green, blue)),
+                fontsize=7,
+                ha="center",
+                va="center",
+                clip_on=True,
+            )
 
 
 def _pooled(blocks: Iterable[Array]) -> tuple[Array, int, int]:

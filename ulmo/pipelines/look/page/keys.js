@@ -42,6 +42,8 @@ const KEYS = [
   ["Enter", "Enter", "light up all places of the code at the cursor", lightAtCursor],
   ["p", "p", "to the place of that code before", () => goToPlace(-1)],
   ["n", "n", "to the next place of that code", () => goToPlace(1)],
+  ["u", "u", "play what is unusual next", () => stepPeak(1)],
+  ["U", "Shift u", "play what is unusual before", () => stepPeak(-1)],
   ["+", "+", "zoom in", () => zoom(1.5, player.time)],
   ["-", "-", "zoom out", () => zoom(1 / 1.5, player.time)],
   ["0", "0", "show all", () => showWindow(startS, endS)],
@@ -73,7 +75,7 @@ function pressed(event) {
 
 function listKeys() {
   byId("keys").append(
-    ...KEYS.flatMap(([, shown, words]) => [
+    ...KEYS.filter(([name]) => surprise || !"uU".includes(name)).flatMap(([, shown, words]) => [
       make("dt", {}, make("kbd", { textContent: shown })),
       make("dd", { textContent: words }),
     ]),

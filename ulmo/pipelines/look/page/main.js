@@ -71,7 +71,9 @@ function readOut() {
   const when = timeText(player.time);
   const utc = recording.start_utc ? `, ${utcAt(player.time).slice(11, 23)} UTC` : "";
   const what = column === null ? "no token" : tokenText(column, view.band);
-  if (!player.isPlaying) byId("readout").textContent = `Cursor at ${when}${utc}: ${what}`;
+  const bits = column === null ? "" : columnBitsText(column);
+  const words = [what, ...(bits ? [`${bits} in this column`] : [])].join("; ");
+  if (!player.isPlaying) byId("readout").textContent = `Cursor at ${when}${utc}: ${words}`;
 }
 
 function showPlaying() {
@@ -96,6 +98,7 @@ async function start() {
   setUpBar();
   listKeys();
   labelBands();
+  labelSurprise();
   labelLanes();
   listenToPointers();
   listenToSelection();
@@ -103,7 +106,7 @@ async function start() {
   await Promise.all([loadLevels(), loadCodes()]);
   listClasses();
   pictures.push(paintOverview);
-  drawings.push(drawRuler, drawSpectrogram, drawTokens, drawLanes, drawSelection);
+  drawings.push(drawRuler, drawSpectrogram, drawTokens, drawSurprise, drawLanes, drawSelection);
   drawings.push(drawOverview, drawCursor, readOut, follow);
   labelFrequencies();
   listCodes();
@@ -117,7 +120,7 @@ async function start() {
 }
 
 // For tests, and for whoever looks at a page in a browser's console.
-window.ulmo = { given, player, view, idAt, columnStart, columnAt, xOf, light, select, showWindow };
+window.ulmo = { given, player, view, idAt, columnStart, columnAt, xOf, light, select, showWindow, surprise };
 
 start().catch((error) => {
   byId("trouble").hidden = false;

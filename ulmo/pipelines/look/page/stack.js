@@ -4,7 +4,7 @@ const CLICK_PIXELS = 4; // a pointer that moved less has clicked
 
 const stack = byId("stack");
 const rows = Object.fromEntries(
-  ["overview", "ruler", "spectrogram", "tokens", "lanes"].map((name) => [name, byId(name)]),
+  ["overview", "ruler", "spectrogram", "tokens", "surprise", "lanes"].map((name) => [name, byId(name)]),
 );
 
 function drawRuler() {
@@ -82,6 +82,11 @@ function clicked({ row, time, y, share }) {
   const column = columnAt(time);
   if (row === "lanes") {
     clickLane(time, y);
+    return;
+  }
+  const peak = row === "surprise" ? peakAt(time) : null;
+  if (peak) {
+    playPeak(peak);
     return;
   }
   player.play(column === null ? time : Math.max(columnStart(column), startS));
@@ -175,6 +180,7 @@ function tipText({ row, time, share, y }) {
     return `${timeText(columnStart(column))}: ${tokenText(column, bandOfShare(share))}`;
   }
   if (row === "spectrogram") return spectrogramTip(time, hertzOfShare(share));
+  if (row === "surprise") return surpriseTip(time);
   if (row === "lanes") return laneTip(time, y);
   return when;
 }

@@ -6,12 +6,12 @@ codebook (CB, EMB) -> three principal components -> lightness, blue to yellow, g
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.arrays import Array
-
 _LIGHTNESS = (0.38, 0.90)  # of Oklab: dark enough on white, light enough on black
 # Largest chroma on each axis of Oklab. Blue and yellow are seen by nearly all people, so that axis
 # has the second component, and is the longest; green and red have the third.
 _BLUE_YELLOW, _GREEN_RED = 0.16, 0.12
+_LIGHT = 135  # of 255: from here on, black is easier to read, as on pages
+UNKNOWN = (128, 128, 128)  # of `<unk>`; other special tokens have no colour, on pages too
 _TO_CONES = np.array(
     [
         [1.0, 0.3963377774, 0.2158037573],
@@ -28,7 +28,7 @@ _TO_RGB = np.array(
 )
 
 
-def code_colours(codebook: Array) -> NDArray[np.uint8]:
+def code_colours(codebook: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Red, green and blue (CB, 3) of each code.
 
     Components are taken by rank, so that colours are spread evenly. Oklab (Ottosson 2020) is a
@@ -64,3 +64,13 @@ def _ranked_components(codebook: NDArray[np.float64]) -> NDArray[np.float64]:
         order = np.searchsorted(np.sort(values), values)
         ranks[:, number] = order / max(len(values) - 1, 1)
     return ranks
+
+
+def ink_on(colour: tuple[int, int, int]) -> str:
+    """Black or white, whichever is easier to read on a colour (red, green and blue, 0 to 255).
+
+    >>> ink_on((255, 255, 160)), ink_on((0, 60, 90))
+    ('black', 'white')
+    """
+    red, green, blue = colour
+    return "black" if 0.3 * red + 0.59 * green + 0.11 * blue > _LIGHT else "white"
