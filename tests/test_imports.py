@@ -25,7 +25,7 @@ FILES = {*BASE, "storage"}
 TOKENIZING = {*FILES, "preprocessing", "bundle", "encoding", "decoding", "tokenizer"}
 SCORING = {*BASE, "storage", "preprocessing", "bundle", "sequence"}
 ARRAYS = {"models", "evaluation", "sequence"}
-OTHERS = {"token_model", "dataset", "formats", "jobs", "listening", "pictures"}
+OTHERS = {"token_model", "data", "dataset", "formats", "jobs", "listening", "pictures"}
 COMMANDS = {*TOKENIZING, *ARRAYS, *OTHERS}
 ROOMS = {
     "arrays": set(),
@@ -44,6 +44,7 @@ ROOMS = {
     "decoding": {*BASE, "preprocessing", "bundle", "encoding"},
     "tokenizer": TOKENIZING,
     "token_model": SCORING,
+    "data": {*BASE, "storage", "formats"},
     "dataset": {*TOKENIZING, "evaluation"},
     "listening": {*TOKENIZING, "sequence", "formats", "jobs"},
     "pictures": {"config", "storage", "tokens"},

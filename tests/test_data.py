@@ -1,0 +1,399 @@
+"""TokenDataset: what is packed, and back; the contract of every layout; splits and orders."""
+
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.formats.streams import header_of, save
+from ulmo.config import UserError
+from ulmo.data import LAYOUTS, PARTS, TokenDataset
+from ulmo.formats import FORMATS
+from ulmo.vocabulary import Vocabulary
+
+CODES = 16
+VOCABULARY = Vocabulary(CODES)
+BOS, EOS, PAD, GAP = VOCABULARY.bos, VOCABULARY.eos, VOCABULARY.pad, VOCABULARY.gap
+
+
+def ids_of(columns, bands=3, *, seed=0):
+    """Codes, with some `<unk>` and whole columns of `<gap>`."""
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(0, CODES + 1, (columns, bands)).astype(np.int32)
+    ids[rng.random(columns) < 0.2] = GAP
+    return ids
+
+
+def corpus(path, lengths, bands=3, name="csv", **values):
+    """A file of recordings of these lengths, called 0.wav, 1.wav, ...; their ids."""
+    every = [ids_of(length, bands, seed=place) for place, length in enumerate(lengths)]
+    recordings = [
+        (header_of(ids, recording=f"{place}.wav", **values), ids) for place, ids in enumerate(every)
+    ]
+    save(path, name, recordings)
+    return every
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "x.tokens.csv"
+
+
+def joined(dataset):
+    """The steps of all items, as they were before they were cut, with `<pad>` at the end."""
+    first, *others = list(dataset)
+    return np.concatenate([first, *(item[dataset.overlap :] for item in others)])
+
+
+def slow_steps(ids, layout):
+    """The steps of a recording, one id at a time."""
+    columns, bands = ids.shape
+    if layout == "columns":
+        return [list(map(int, column)) for column in ids]
+    if layout == "flat":
+        tokens = [(band, int(ids[time, band])) for time in range(columns) for band in range(bands)]
+        return [VOCABULARY.size * band + token for band, token in tokens]
+    delayed = [[PAD] * bands for _ in range(columns + bands - 1)]
+    for time in range(columns):
+        for band in range(bands):
+            delayed[time + band][band] = int(ids[time, band])
+    return delayed
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("bands", [1, 3])
+def test_the_contract_of_a_layout(layout, bands):
+    kind = LAYOUTS[layout](bands, VOCABULARY)
+    assert kind.words
+    ids = ids_of(7, bands)
+    document = kind.document(ids)
+    assert document.shape[1:] == kind.shape
+    assert 0 <= document.min() <= document.max() < kind.size
+    assert document[1:-1].tolist() == slow_steps(ids, layout)
+    assert (document[0] == BOS).all()
+    assert (document[-1] == EOS).all()
+    assert kind.is_between(document).tolist() == [True, *[False] * (len(document) - 2), True]
+    np.testing.assert_array_equal(kind.columns(document[1:-1]), ids)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_layout_does_not_see_the_future(layout):
+    """A step does not change if later columns do: what a model learns from is causal."""
+    ids, other = ids_of(9), ids_of(9)
+    other[5:] = (other[5:] + 1) % CODES
+    kind = LAYOUTS[layout](3, VOCABULARY)
+    before = 1 + 5 * (3 if layout == "flat" else 1)
+    first, second = kind.document(ids), kind.document(other)
+    np.testing.assert_array_equal(first[:before], second[:before])
+    assert (first[before:] != second[before:]).any()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@given(
+    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=4),
+    bands=st.integers(1, 4),
+    length=st.integers(2, 40),
+    data=st.data(),
+)
+def test_round_trip(layout, lengths, bands, length, data, tmp_path_factory):
+    """What was packed comes back, and each step lies where a slow packing puts it."""
+    overlap = data.draw(st.integers(0, length - 1))
+    path = tmp_path_factory.getbasetemp() / "packed" / "x.tokens.csv"
+    path.parent.mkdir(exist_ok=True)
+    every = corpus(path, lengths, bands)
+    dataset = TokenDataset(path, length=length, layout=layout, part="all", overlap=overlap)
+    steps = joined(dataset)
+    assert [tokens.ids.tolist() for tokens in dataset.to_tokens(steps)] == [
+        ids.tolist() for ids in every
+    ]
+    kind = dataset.layout
+    expected = np.concatenate([kind.document(ids) for ids in every])
+    np.testing.assert_array_equal(steps[: len(expected)], expected)
+    assert (steps[len(expected) :] == PAD).all()
+    assert len(dataset) == 1 or len(steps) - len(expected) < length - overlap
+    for item in dataset:
+        assert item.shape == (length, *kind.shape)
+        assert item.dtype == np.int64
+    if overlap:
+        for before, after in zip(list(dataset), list(dataset)[1:], strict=False):
+            np.testing.assert_array_equal(before[-overlap:], after[:overlap])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_window_gives_the_whole_columns_in_it(layout, file):
+    (ids,) = corpus(file, [40])
+    dataset = TokenDataset(file, length=11, layout=layout, part="all", overlap=4)
+    starts = []
+    for item in dataset:
+        for tokens in dataset.to_tokens(item):
+            places = [
+                place
+                for place in range(40)
+                if ids[place : place + len(tokens.ids)].tolist() == tokens.ids.tolist()
+            ]
+            assert places
+            starts += places
+    whole = {"flat": 3, "delay": 9, "columns": 11}[layout]  # of 11 steps, not at an end
+    most = max(len(tokens.ids) for item in dataset for tokens in dataset.to_tokens(item))
+    assert whole <= most <= whole + 1
+    assert 0 in starts
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_recordings_are_never_mixed_without_their_borders(layout, file):
+    corpus(file, [5, 1, 9, 3])
+    dataset = TokenDataset(file, length=6, layout=layout, part="all").shuffled(3)
+    # In the order of the recordings: the packing itself, not the order of the items.
+    dataset._order = np.arange(len(dataset))
+    steps = joined(dataset)
+    marks = steps.reshape(len(steps), -1)
+    begins = np.flatnonzero((marks == BOS).all(axis=1))
+    ends = np.flatnonzero((marks == EOS).all(axis=1))
+    assert len(begins) == len(ends) == 4
+    assert begins[0] == 0
+    np.testing.assert_array_equal(begins[1:], ends[:-1] + 1)
+    assert sorted(dataset.recordings) == ["0.wav", "1.wav", "2.wav", "3.wav"]
+    lengths = [len(tokens.ids) for tokens in dataset.to_tokens(steps)]
+    assert lengths == [{"0": 5, "1": 1, "2": 9, "3": 3}[name[0]] for name in dataset.recordings]
+
+
+@pytest.mark.parametrize("name", [name for name, kind in FORMATS.items() if kind.readable])
+def test_every_format_that_is_read_back(name, tmp_path):
+    lengths = [6] if name == "npy" else [6, 0, 4]
+    path = tmp_path / f"x{FORMATS[name].suffixes[-1]}"
+    every = corpus(path, lengths, name=name)
+    dataset = TokenDataset(path, length=8, part="all")
+    found = dataset.to_tokens(joined(dataset))
+    assert [tokens.ids.tolist() for tokens in found] == [ids.tolist() for ids in every if len(ids)]
+    assert found[0].fingerprint == "ab" * 32
+    assert found[0].seconds.tolist() == [0.16 * place for place in range(6)]
+
+
+def test_a_tokenizer_decodes_what_comes_back(tokenizer_of, tmp_path):
+    tokenizer = tokenizer_of()
+    samples = np.random.default_rng(0).normal(0, 0.1, 4000).astype(np.float32)
+    tokens = tokenizer.encode(samples, sample_rate=2000)
+    ids, size = tokens.ids, tokenizer.manifest.model.codebook_size
+    edges = tuple(map(float, tokens.edges_hz))
+    header = header_of(
+        ids,
+        fingerprint=tokenizer.manifest.fingerprint,
+        sample_rate=tokens.sample_rate,
+        hop=tokens.hop,
+        frame_hop=tokens.hop // tokenizer.manifest.model.time_stride,
+        edges_hz=edges,
+        codebook_size=size,
+        filled=1,
+    )
+    path = save(tmp_path / "x.tokens.npy", "npy", [(header, ids)])
+    dataset = TokenDataset(path, length=4096, part="all", layout="delay")
+    (found,) = dataset.to_tokens(dataset[0])
+    np.testing.assert_array_equal(found.ids, ids)
+    assert 0 <= found.frames - tokens.frames < tokenizer.manifest.model.time_stride
+    np.testing.assert_array_equal(tokenizer.decode(found), tokenizer.decode(tokens))
+
+
+class TestSplit:
+    def test_every_recording_is_in_one_part(self, file):
+        corpus(file, [3] * 30)
+        parts = {part: TokenDataset(file, part=part, fraction=0.3).recordings for part in PARTS}
+        assert sorted(parts["train"] + parts["validation"]) == sorted(parts["all"])
+        assert len(parts["all"]) == 30
+        assert 3 <= len(parts["validation"]) <= 15
+        other = TokenDataset(file, part="validation", fraction=0.3, seed=1).recordings
+        assert other != parts["validation"]
+
+    def test_it_goes_by_name_and_not_by_order(self, file):
+        ids, sides = ids_of(2), []
+        for order in (range(20), reversed(range(20)), range(0, 20, 2)):
+            save(file, "csv", [(header_of(ids, recording=f"{n}.wav"), ids) for n in order])
+            sides.append({*TokenDataset(file, part="validation", fraction=0.4).recordings})
+        assert sides[0] == sides[1]
+        assert sides[2] == {name for name in sides[0] if int(name[:-4]) % 2 == 0}
+
+    def test_the_channels_of_a_recording_stay_together(self, file):
+        ids = ids_of(2)
+        both = [
+            (header_of(ids, recording=f"{place}.wav", channel=channel), ids)
+            for place in range(8)
+            for channel in range(2)
+        ]
+        save(file, "csv", both)
+        for part in ("train", "validation"):
+            names = TokenDataset(file, part=part, fraction=0.5).recordings
+            assert all(names.count(name) == 2 for name in names)
+
+    @pytest.mark.parametrize("fraction", [0.01, 0.99])
+    def test_no_part_is_empty(self, file, fraction):
+        corpus(file, [3] * 3)
+        for part in ("train", "validation"):
+            assert TokenDataset(file, part=part, fraction=fraction).recordings
+
+    @pytest.mark.parametrize(("lengths", "fraction"), [([3], 0.5), ([3, 3], 0)])
+    def test_nothing_to_hold_out(self, file, lengths, fraction):
+        corpus(file, lengths)
+        assert len(TokenDataset(file, fraction=fraction).recordings) == len(lengths)
+        with pytest.raises(UserError, match=r"has no recordings for the part validation: add"):
+            TokenDataset(file, part="validation", fraction=fraction)
+
+
+class TestOrder:
+    def test_an_epoch_is_the_same_each_time(self, file):
+        corpus(file, [7] * 6)
+        dataset = TokenDataset(file, length=5, part="all")
+        one, again, two = (np.stack([*dataset.shuffled(epoch)]) for epoch in (1, 1, 2))
+        np.testing.assert_array_equal(one, again)
+        assert one.shape == two.shape
+        assert (one != two).any()
+        chained = np.stack([*dataset.shuffled(2).shuffled(1)])
+        np.testing.assert_array_equal(one, chained)
+        reseeded = TokenDataset(file, length=5, part="all", seed=1).shuffled(1)
+        assert (one != np.stack([*reseeded])).any()
+
+    def test_nothing_is_lost_or_doubled(self, file):
+        every = corpus(file, [7, 2, 9])
+        dataset = TokenDataset(file, length=4, part="all", layout="columns", overlap=0)
+        shuffled = dataset.shuffled()
+        assert len(shuffled) == len(dataset)
+        count = np.bincount(np.concatenate([*shuffled])[:, 0], minlength=64)
+        expected = np.bincount(np.concatenate(every)[:, 0], minlength=64)
+        expected[[BOS, EOS]] = 3
+        expected[PAD] = count[PAD]
+        np.testing.assert_array_equal(count, expected)
+
+    def test_indices(self, file):
+        corpus(file, [20])
+        dataset = TokenDataset(file, length=8, part="all")
+        np.testing.assert_array_equal(dataset[-1], dataset[len(dataset) - 1])
+        np.testing.assert_array_equal(dataset[np.int64(1)], dataset[1])
+        for index in (len(dataset), -len(dataset) - 1):
+            with pytest.raises(IndexError):
+                dataset[index]
+        with pytest.raises(TypeError):
+            dataset[0.5]
+        changed = dataset[0]
+        changed[:] = 0
+        assert dataset[0][0] == BOS
+
+
+class TestMemory:
+    def test_tokens_are_mapped_and_outlive_the_folder(self, file):
+        every = corpus(file, [30])
+        dataset = TokenDataset(file, length=16, part="all")
+        shutil.rmtree(file.parent)
+        assert isinstance(dataset._steps, np.memmap)
+        assert not dataset._steps.flags.writeable
+        assert dataset._steps.dtype == np.uint16
+        (found,) = dataset.to_tokens(joined(dataset))
+        np.testing.assert_array_equal(found.ids, every[0])
+
+    def test_no_file_is_left(self, file, tmp_path, monkeypatch):
+        corpus(file, [30])
+        (tmp_path / "temporary").mkdir()
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+        dataset = TokenDataset(file)
+        assert len(dataset) == 1
+        assert list((tmp_path / "temporary").iterdir()) == []
+
+    def test_more_ids_than_two_bytes_hold(self, file):
+        ids = np.array([[1, 39_999], [2, 3]], np.int32)
+        save(file, "csv", [(header_of(ids, codebook_size=40_000), ids)])
+        dataset = TokenDataset(file, length=32)
+        assert dataset._steps.dtype == np.uint32
+        assert dataset[0].max() == 39_999 + 40_064 < dataset.size == 2 * 40_064
+        np.testing.assert_array_equal(dataset.to_tokens(dataset[0])[0].ids, ids)
+
+    def test_workers_that_are_spawned_get_the_same(self, file):
+        corpus(file, [30, 5])
+        dataset = TokenDataset(file, length=16).shuffled(2)
+        again = pickle.loads(pickle.dumps(dataset))
+        np.testing.assert_array_equal(np.stack([*again]), np.stack([*dataset]))
+
+    def test_a_full_disk_is_told(self, file, monkeypatch):
+        corpus(file, [3])
+
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("ulmo.data.TemporaryFile", full)
+        with pytest.raises(UserError, match="set TMPDIR to a folder with more"):
+            TokenDataset(file)
+
+
+WRONG = [
+    ("length", [1, 0, 2.0, "8", True, None, (1 << 20) + 1]),
+    ("layout", ["rows", 3, None]),
+    ("part", ["test", 0, None]),
+    ("fraction", [1, -0.1, float("nan"), "0.1", True, None]),
+    ("seed", [-1, 1.5, None, 1 << 32]),
+    ("overlap", [-1, 1024, 0.5]),
+    ("path", [3, None]),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in WRONG for value in values]
+)
+def test_arguments_are_refused_in_one_line(name, value, file):
+    corpus(file, [3])
+    with pytest.raises(UserError) as refused:
+        TokenDataset(**{"path": file, **{name: value}})
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 300
+
+
+def test_tokens_of_two_grids_are_refused(tmp_path):
+    for place, fingerprint in enumerate(("ab" * 32, "cd" * 32)):
+        ids = ids_of(3)
+        header = header_of(ids, recording=f"{place}.wav", fingerprint=fingerprint)
+        save(tmp_path / f"{place}.tokens.npy", "npy", [(header, ids)])
+    expected = r"^the tokens of 1\.wav are of another tokenizer or grid than those of 0\.wav: give"
+    with pytest.raises(UserError, match=expected):
+        TokenDataset(tmp_path)
+
+
+def test_a_folder_without_tokens_is_refused(tmp_path, file):
+    with pytest.raises(UserError, match="holds no tokens: make them with ulmo-tokenize"):
+        TokenDataset(tmp_path)
+    corpus(file, [0, 0])
+    with pytest.raises(UserError, match="holds no tokens to learn from"):
+        TokenDataset(file)
+
+
+@pytest.mark.parametrize(("number", "word"), [(EOS, "<eos>"), (PAD, "<pad>"), (40, "id 40")])
+def test_a_recording_that_holds_other_special_tokens_is_refused(number, word, file):
+    """They would be borders: what is packed could not be told apart again."""
+    ids = np.array([[1, number, 2]], np.int32)
+    save(file, "csv", [(header_of(ids, recording="a.wav"), ids)])
+    with pytest.raises(UserError, match=rf"^a\.wav is no .*: {word} stands for no sound$"):
+        TokenDataset(file)
+
+
+@pytest.mark.parametrize(
+    ("layout", "steps", "reason"),
+    [
+        ("flat", [[1, 2, 3]], r"steps must be whole numbers \(n\), not \(1, 3\)"),
+        ("delay", [1, 2, 3], r"steps must be whole numbers \(n, 3\), not \(3,\)"),
+        ("flat", [0.5], "steps must be whole numbers from 0 to 191"),
+        ("flat", [192], "steps must be whole numbers from 0 to 191"),
+        ("columns", [[0, 0, 64]], "from 0 to 63"),
+        ("flat", [BOS, 0, 64, 64], "steps 1 to 3 are no tokens: the bands do not follow"),
+        ("columns", [[0, 0, PAD]], "steps 0 to 0 are no tokens: <pad> stands for no sound"),
+        ("flat", [0, 64 + EOS, 128], "steps 0 to 2 are no tokens: <eos> stands for no sound"),
+    ],
+)
+def test_steps_that_no_recording_has(layout, steps, reason, file):
+    corpus(file, [3])
+    with pytest.raises(UserError, match=reason):
+        TokenDataset(file, layout=layout).to_tokens(np.array(steps))
+
+
+def test_no_steps_are_no_tokens(file):
+    corpus(file, [3])
+    dataset = TokenDataset(file)
+    assert dataset.to_tokens(np.zeros(0, int)) == []
+    assert dataset.to_tokens(np.array([BOS, EOS, PAD])) == []
+    assert dataset.to_tokens(np.array([BOS, 0])) == []
