@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tests import oracles
 from ulmo.sequence.alignment import align
 from ulmo.sequence.calibration import fit_tails
+from ulmo.sequence.events import Event, chained
 from ulmo.sequence.evidence import weigh
 from ulmo.sequence.repeats import BACKGROUND, find_repeats
 from ulmo.sequence.search import find_matches
@@ -286,3 +287,17 @@ def test_windows_without_evidence_have_edges():
     )
     assert found
     assert all(0 <= each.first < each.end <= len(ids) for each in found)
+
+
+def test_parts_of_one_sound_are_one_event():
+    """Parts that follow each other as what they match does; others stay as they are."""
+    one, more = Event(100, 110, 0.5, 101, 6, 501, 40), Event(110, 118, 0.1, 111, 6, 512, 60)
+    borders = np.array([0, 900])
+    (whole,) = chained([more, one], borders, 50)
+    assert whole == more._replace(first=100, end=118)
+    elsewhere = more._replace(partner=700)
+    later = more._replace(first=113, end=121)
+    for other in (elsewhere, later):
+        assert chained([one, other], borders, 50) == [one, other]
+    assert chained([one, more], borders, 15) == [one, more]
+    assert chained([one, more], np.array([0, 110, 900]), 50) == [one, more]

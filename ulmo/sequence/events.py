@@ -114,7 +114,28 @@ def choose(
             if partner := _free(whole, taken):
                 taken[partner.first : partner.end] = True
                 events.append(partner)
-    return events
+    return chained(events, borders, most)
+
+
+def chained(events: list[Event], borders: Indices, most: int) -> list[Event]:
+    """Events by time; parts of one sound, which follow each other as their partners do, are one."""
+    chained: list[Event] = []
+    for event in sorted(events):
+        last = chained[-1] if chained else None
+        if last is not None and _goes_on(last, event, borders) and event.end - last.first <= most:
+            surest = min(last, event, key=lambda part: part.rate)
+            chained[-1] = surest._replace(first=last.first, end=max(last.end, event.end))
+        else:
+            chained.append(event)
+    return chained
+
+
+def _goes_on(last: Event, event: Event, borders: Indices) -> bool:
+    """Whether an event touches the one before it, and so do what they match."""
+    apart, theirs = event.window - last.window, event.partner - last.partner
+    slack = 2 + _TEMPO * abs(apart)
+    touches = event.first - last.end <= 1 and abs(apart - theirs) <= slack
+    return touches and not ((borders > last.first) & (borders <= event.first)).any()
 
 
 def _seeds(searched: Searched, limit: float) -> Iterator[tuple[float, int, int]]:
