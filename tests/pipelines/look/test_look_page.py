@@ -1,6 +1,7 @@
 """The page of ulmo look as a file: what it holds, that nothing in it is run but its own script."""
 
 import base64
+import csv
 import re
 from hashlib import sha256
 from importlib.resources import files
@@ -57,6 +58,21 @@ def test_surprise_is_what_the_token_model_scores(payload, tokenizer):
     assert 64 <= found["peaks"][0]["column"] < found["peaks"][-1]["column"] < 196
     for peak in found["peaks"]:
         assert peak["above"] == pytest.approx(scores.surprise[peak["column"]], abs=0.051)
+
+
+def test_surprise_is_that_of_lm_score_where_time_was_left_out(write_page, tmp_path):
+    noise = np.random.default_rng(0).normal(0, 0.2, 48_000).clip(-0.9, 0.9)
+    recording, table = tmp_path / "20230501_120000T.WAV", tmp_path / "x.csv"
+    write_triggered(recording, noise, 200, noise, rate=16000)
+    assert run(command, "lm", "score", recording, "--out", table).exit_code == 0
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    page = write_page(recording, tmp_path / "gap.html", impulses=False).page
+    found = Parts(page.read_bytes()).payload["surprise"]
+    for name in ("bits", "gain"):
+        expected = [float(row[name]) for row in rows]
+        np.testing.assert_allclose(numbers_of(found[name]), expected, atol=1e-4)
+    assert len(rows) < int(rows[-1]["column"])
 
 
 def test_surprise_can_be_left_out(tmp_path):
