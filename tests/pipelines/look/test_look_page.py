@@ -80,14 +80,25 @@ def test_regions_and_repeats_are_those_of_the_commands(payload):
         pytest.approx([row["start_s"], row["end_s"], row["low_hz"], row["high_hz"]], abs=0.1)
         for row in regions
     ]
-    repeats = ulmo.repeats(CALLS, false_per_hour=900.0)  # two rows of 8 seconds
+    repeats = ulmo.repeats(CALLS, false_per_hour=900.0, impulses=False)  # two rows of 8 seconds
     starts = {row["class"]: [] for row in repeats if row["class"] is not None}
     for row in repeats:
         if row["class"] is not None:
             starts[row["class"]].append(row["start_s"])
-    found = {each["number"]: [box[0] for box in each["boxes"]] for each in payload["classes"]}
+    found = {
+        each["number"]: [box[0] for box in each["boxes"]]
+        for each in payload["classes"]
+        if each["number"] is not None
+    }
     assert found == {number: pytest.approx(times, abs=1e-5) for number, times in starts.items()}
     assert found
+
+
+def test_trains_of_impulses_have_the_limit_of_the_command(payload):
+    kinds = {row["kind"] for row in ulmo.repeats(CALLS, false_per_hour=900.0)}
+    assert "impulses" in kinds  # by chance: the page's limit for sounds is no limit for trains
+    assert "impulses" not in {row["kind"] for row in ulmo.repeats(CALLS)}
+    assert "impulses" not in {each["kind"] for each in payload["classes"]}
 
 
 def test_the_same_recording_gives_the_same_bytes(calls_page, write_page, tmp_path):
