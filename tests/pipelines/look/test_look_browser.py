@@ -154,6 +154,29 @@ def test_the_keyboard_alone_reaches_everything(page, tokenizer):
     assert page.locator("#codes article").first.get_attribute("id") == f"code-{ids[16, 2]}"
 
 
+def test_keys_act_on_a_fresh_page_and_after_a_button(page):
+    page.keyboard.press("+")
+    assert page.evaluate("ulmo.view.to - ulmo.view.from") < 6
+    page.keyboard.press("0")
+    page.locator("#nearer").click()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("ulmo.player.time") == pytest.approx(0.04)
+    before = page.evaluate("ulmo.view.to - ulmo.view.from")
+    page.keyboard.press(" ")  # presses the button alone
+    page.wait_for_function("length => ulmo.view.to - ulmo.view.from < length", arg=before)
+    assert not page.evaluate("ulmo.player.isPlaying")
+    page.locator("#search").focus()
+    page.keyboard.press("+")
+    page.locator("#floor").focus()
+    page.keyboard.press("End")
+    assert page.evaluate("ulmo.player.time") == pytest.approx(0.04)
+    page.locator("#floor").blur()
+    page.evaluate("ulmo.player.playAll([[1, 3], [4, 6]])")
+    page.wait_for_function("ulmo.player.isPlaying")
+    page.keyboard.press("Escape")
+    assert not page.evaluate("ulmo.player.isPlaying")
+
+
 def test_wheel_zooms_at_the_pointer_and_drag_selects(page):
     box = page.locator("#spectrogram").bounding_box()
     x, y = box["x"] + box["width"] / 4, box["y"] + box["height"] / 2

@@ -92,6 +92,19 @@ def test_a_tone_lies_at_its_frequency_and_level(rate):
     assert drawn.columns * drawn.column_s == pytest.approx(1, abs=0.02)
 
 
+def test_the_levels_shown_at_first_are_those_of_the_band_with_sound():
+    noise = np.random.default_rng(0).normal(0, 0.01, 4 * 16_000)
+    whole = draw_spectrogram(samples(noise, 16_000))
+    spectrum = np.fft.rfft(np.repeat(noise, 3))  # at 48 kHz, and nothing above 4 kHz
+    spectrum[np.fft.rfftfreq(3 * len(noise), 1 / 48_000) > 4000] = 0
+    cut = np.fft.irfft(spectrum)
+    cut = np.rint(cut * 32768) / 32768  # noise of 16 bits is there above
+    cut[48_000:96_000] = 0  # and time was left out
+    drawn = draw_spectrogram(samples(cut, 48_000))
+    assert drawn.floor_db == pytest.approx(whole.floor_db, abs=8)
+    assert draw_spectrogram(samples(np.zeros(16_000), 16_000)).floor_db <= -100
+
+
 def test_a_click_lies_at_its_time():
     values = np.zeros(32_000)
     values[24_000] = 0.9
