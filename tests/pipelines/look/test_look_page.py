@@ -55,7 +55,13 @@ def test_each_code_in_use_is_listed_with_its_count_and_real_places(payload):
         assert sum(each["bands"]) == each["count"]
         assert 1 <= len(each["places"]) <= 3
         assert all(ids[column, band] == each["id"] for column, band in each["places"])
-        assert len(each["places"]) == min(3, each["count"])
+        columns = [column for column, _ in each["places"]]
+        used = np.flatnonzero((ids == each["id"]).any(axis=1))
+        span = used[-1] - used[0]
+        apart = max(5, span / 6)
+        assert all(other - one >= apart for one, other in pairwise(columns))
+        if len(columns) < 3:  # no place is as far from all of them
+            assert all(min(abs(column - used_at) for column in columns) < apart for used_at in used)
         assert each["id"] not in each["nearest"]
         assert re.fullmatch("#[0-9a-f]{6}", each["colour"])
 

@@ -120,14 +120,18 @@ function classOdds(each) {
   return known.length ? `The surest of them: ${oddsText(Math.min(...known))}.` : "";
 }
 
+const FAST_S = 0.05; // a period below it is a rate to people
+
 // How a class recurs, in words.
 function recurrence(each) {
   const times = countText(each.boxes.length, "time");
   if (each.period) {
     const [period, jitter] = each.period;
-    return `${times}, every ${lengthText(period)} (give or take ${lengthText(jitter)})`;
+    const rate = period < FAST_S ? `, ${Number((1 / period).toPrecision(3))} a second` : "";
+    return `${times}, every ${lengthText(period)} (give or take ${lengthText(jitter)})${rate}`;
   }
   if (!each.intervals.length) return times;
+  if (each.intervals.length === 1) return `It comes once more, ${lengthText(each.intervals[0])} later`;
   return `${times}; the middle interval is ${lengthText(median(each.intervals))}, with no steady period`;
 }
 
@@ -178,14 +182,14 @@ function classCard(each, number) {
   const bars = make("canvas", { role: "img", ariaLabel: `Intervals of ${title}` });
   pictures.push(() => {
     drawMedoid(picture, medoid, classColour(number));
-    drawIntervals(bars, each);
+    if (bars.isConnected) drawIntervals(bars, each);
   });
   return make("article", { className: "card" },
     make("h3", {}, swatch, title[0].toUpperCase() + title.slice(1)),
     make("p", { textContent: `${recurrence(each)}. ${range}${length}. ${classOdds(each)}` }),
     make("div", { className: "pictures" },
       make("figure", {}, picture, `at ${timeText(medoid[0])}`),
-      make("figure", {}, bars, "intervals"),
+      ...(each.intervals.length > 1 ? [make("figure", {}, bars, "intervals")] : []),
     ),
     make("p", { className: "group" },
       button("Play", () => playBox(medoid), { ariaLabel: `Play ${title}` }),

@@ -71,7 +71,8 @@ function readOut() {
   const when = timeText(player.time);
   const utc = recording.start_utc ? `, ${utcAt(player.time).slice(11, 23)} UTC` : "";
   const what = column === null ? "no token" : tokenText(column, view.band);
-  if (!player.isPlaying) byId("readout").textContent = `Cursor at ${when}${utc}: ${what}`;
+  byId("readout").ariaLive = player.isPlaying ? "off" : "polite"; // nobody can follow it by ear
+  byId("readout").textContent = `Cursor at ${when}${utc}: ${what}`;
 }
 
 function showPlaying() {
