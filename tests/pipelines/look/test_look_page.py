@@ -190,9 +190,11 @@ def test_the_header_says_what_is_not_heard(write_page, tmp_path):
     lines = Parts(page.read_bytes()).payload["recording"]["lines"]
     (warned,) = (line["text"] for line in lines if line["warn"])
     assert warned == (
-        "The tokenizer hears up to 8 kHz. 100 % of the power lies above, where there are no tokens."
+        "The tokenizer, which turns sound into tokens, hears up to 8 kHz. "
+        "100 % of the power lies above, where there are no tokens."
     )
     assert any("choose the speed 1/10" in line["text"] for line in lines)
+    assert lines[-1]["text"] == "It is not known when the recording began."
 
 
 def test_without_scores_the_page_says_why_there_are_no_repeats(tokenizer_of, tmp_path):

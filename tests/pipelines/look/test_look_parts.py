@@ -56,6 +56,15 @@ def test_silence_has_no_gain():
     assert as_opus(samples(np.zeros(8000), 8000)).gain_db == 0
 
 
+def test_samples_that_stay_at_full_scale_are_clipped():
+    values = tone(100, 8000, 1, level=0.9)
+    assert samples(values, 8000).clipped() == (0, 0)
+    values[[10, 11, 12]], values[[500, 501]] = 1.0, -1.0  # two in a row may be natural
+    values[900:905] = -0.995
+    assert samples(values, 8000).clipped() == (8, 5)
+    assert samples(np.zeros(0), 8000).clipped() == (0, 0)
+
+
 def slow_checksum(page):
     """CRC-32 of Ogg, bit by bit, after RFC 3533."""
     value = 0

@@ -15,6 +15,13 @@ function className(each, isLong = false) {
   return `${word}${each.number}`;
 }
 
+// A name that is short enough for the edge of a narrow screen, in words.
+function narrowName(each) {
+  if (isAlone(each)) return "no class";
+  if (each.number === null) return "hum";
+  return `${each.kind === "impulses" ? "clicks" : "class"} ${each.number}`;
+}
+
 // What is played of an occurrence: it, and a little before and after.
 function heardOf([from, to]) {
   const around = 1.5 * tokens.column_s;
@@ -55,7 +62,9 @@ function drawLanes() {
 function labelLanes() {
   byId("lanes-name").replaceChildren(
     ...laned.map((each) => {
-      const words = `${className(each, innerWidth > 600)} \u00d7${each.boxes.length}`;
+      const words = innerWidth > 600
+        ? `${className(each, true)} \u00d7${each.boxes.length}`
+        : narrowName(each);
       const label = button(words, () => playClass(each));
       label.title = `Play all of ${className(each, true)}`;
       label.setAttribute("aria-label", label.title);
@@ -105,7 +114,7 @@ const matchText = (each, number) =>
 function oddsText(perHour) {
   const onPage = (perHour * (endS - startS)) / 3600;
   if (onPage >= 0.95) {
-    return `about ${Number(onPage.toPrecision(2))} such on a page of this length by chance`;
+    return `about ${Math.round(onPage)} such on a page of this length by chance`;
   }
   const hours = 1 / perHour;
   if (hours > 1000) return "less than one such in 1000 hours by chance";
@@ -257,10 +266,13 @@ function drawIntervals(canvas, each) {
 function listClasses() {
   const real = classes.filter((each) => each.number !== null).length;
   const alone = classes.find(isAlone);
+  const impulse = classes.some((each) => each.kind === "impulses")
+    ? " An impulse is a sound of a few milliseconds, such as a click."
+    : "";
   const most = laned.length < classes.length ? ` The ${MOST_LANES} most frequent have a lane.` : "";
   byId("repeats-words").textContent = real
     ? `${real} ${real === 1 ? "class" : "classes"} of sounds that come back. Some may be there by ` +
-      `chance: listen to them. Click on a lane above to hear one of them.${most}`
+      `chance: listen to them. Click on a lane above to hear one of them.${impulse}${most}`
     : `No class of sounds was found that comes back in this recording.` +
       (alone ? " Some sounds have one place that is like them: they are in no class." : "");
   byId("repeats").className = "cards";
