@@ -55,6 +55,17 @@ def test_parts_that_touch_have_one_begin():
     assert times.tolist() == [1.0, 5.0, 9.0]
 
 
+def test_parts_of_one_sound_are_no_class():
+    parts = [occurrence(start, 0.4) for start in (1.0, 1.4, 1.85)]
+    (found,) = classes_of(parts, 0.04)
+    assert (found.number, found.kind) == (None, SOUND)
+    assert found.joined == [parts]
+    again = occurrence(5.0, 0.4)
+    (found,) = classes_of([*parts, again], 0.04)
+    assert found.number == 1
+    assert found.joined == [parts, [again]]
+
+
 def test_the_period_of_a_class_of_trains_is_the_middle_one():
     periods = [Period(seconds, 0.01, 9) for seconds in (0.25, 0.26, 0.24)]
     members = [impulse(float(place), period=each) for place, each in enumerate(periods)]

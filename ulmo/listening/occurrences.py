@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from math import log2
+from math import inf, log2
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -189,18 +189,34 @@ class Sounds(NamedTuple):
     period: Period | None
 
     @property
+    def joined(self) -> list[list[Occurrence]]:
+        """Its occurrences in the order of time, with those that touch as parts of one sound.
+
+        Impulses are never parts of one. In no class, parts of one sound are of one group.
+        """
+        found: list[list[Occurrence]] = []
+        latest: dict[tuple[int, int], list[Occurrence]] = {}
+        ends: dict[tuple[int, int], float] = {}
+        for each in sorted(self.occurrences, key=_place):
+            key = each.channel, each.group
+            last = ends.get(key, -inf)
+            if each.when.start_s <= last + _TOUCH_S and self.kind != IMPULSES:
+                latest[key].append(each)
+            else:
+                latest[key] = [each]
+                found.append(latest[key])
+            ends[key] = max(each.when.end_s, last)
+        return found
+
+    @property
     def times(self) -> list[np.ndarray[Any, np.dtype[np.float64]]]:
         """Begins of its occurrences, (n,) in each channel that has some.
 
         Occurrences that touch are parts of one, and have one begin.
         """
         channels: dict[int, list[float]] = {}
-        ends: dict[int, float] = {}
-        for each in sorted(self.occurrences, key=_place):
-            last = ends.get(each.channel)
-            if last is None or each.when.start_s > last + _TOUCH_S or self.kind == IMPULSES:
-                channels.setdefault(each.channel, []).append(each.when.start_s)
-            ends[each.channel] = max(each.when.end_s, last or 0.0)
+        for first, *_ in self.joined:
+            channels.setdefault(first.channel, []).append(first.when.start_s)
         return [np.array(starts) for _, starts in sorted(channels.items())]
 
     @property
@@ -213,7 +229,8 @@ def classes_of(occurrences: Sequence[Occurrence], resolution_s: float) -> list[S
     """Classes in the order of their first occurrences; then what is in none, and the background.
 
     resolution_s: how exact the times of repeats are: a column. A repeat that is alone in its group
-    is in no class: its best match was given to another one.
+    is in no class: its best match was given to another one. So is a group whose occurrences are
+    all parts of one sound, as they touch.
     """
     groups: dict[tuple[str, int], list[Occurrence]] = {}
     for each in sorted(occurrences, key=_place):
@@ -221,10 +238,10 @@ def classes_of(occurrences: Sequence[Occurrence], resolution_s: float) -> list[S
     found: list[Sounds] = []
     alone: dict[str, list[Occurrence]] = {}
     for (kind, _), members in groups.items():
-        if kind == BACKGROUND or len(members) == 1:
+        sounds = Sounds(len(found) + 1, kind, members, None)
+        if kind == BACKGROUND or sum(map(len, sounds.times)) == 1:
             alone.setdefault(kind, []).extend(members)
             continue
-        sounds = Sounds(len(found) + 1, kind, members, None)
         if kind == IMPULSES:
             period = _usual([each.period for each in members])
         else:

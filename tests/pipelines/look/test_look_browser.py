@@ -4,7 +4,9 @@ import re
 import shutil
 from threading import Thread
 
+import numpy as np
 import pytest
+import soundfile
 
 from tests.conftest import SAMPLES
 from tests.pipelines.look.conftest import Parts
@@ -152,6 +154,56 @@ def test_the_keyboard_alone_reaches_everything(page, tokenizer):
     page.keyboard.press("Enter")
     assert page.evaluate("ulmo.view.lit") == int(ids[16, 2])
     assert page.locator("#codes article").first.get_attribute("id") == f"code-{ids[16, 2]}"
+
+
+def test_keys_act_on_a_fresh_page_and_after_a_button(page):
+    page.keyboard.press("+")
+    assert page.evaluate("ulmo.view.to - ulmo.view.from") < 6
+    page.keyboard.press("0")
+    page.locator("#nearer").click()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("ulmo.player.time") == pytest.approx(0.04)
+    before = page.evaluate("ulmo.view.to - ulmo.view.from")
+    page.keyboard.press(" ")  # presses the button alone
+    page.wait_for_function("length => ulmo.view.to - ulmo.view.from < length", arg=before)
+    assert not page.evaluate("ulmo.player.isPlaying")
+    page.locator("#search").focus()
+    page.keyboard.press("+")
+    page.locator("#floor").focus()
+    page.keyboard.press("End")
+    assert page.evaluate("ulmo.player.time") == pytest.approx(0.04)
+    page.locator("#floor").blur()
+    page.evaluate("ulmo.player.playAll([[1, 3], [4, 6]])")
+    page.wait_for_function("ulmo.player.isPlaying")
+    page.keyboard.press("Escape")
+    assert not page.evaluate("ulmo.player.isPlaying")
+
+
+def test_a_code_that_is_not_here_is_said_and_the_exact_number_is_first(page):
+    used = page.evaluate("ulmo.given.codes.map(code => code.id)")
+    exact = max(used, key=lambda code: sum(str(each).startswith(str(code)) for each in used))
+    search, said = page.locator("#search"), page.locator("#codes-count")
+    search.fill(f"0{exact}")
+    assert page.locator("#codes article").first.get_attribute("id") == f"code-{exact}"
+    last = page.evaluate("ulmo.given.tokens.unk") - 1
+    search.fill(str(last + 1))
+    assert said.text_content().startswith(f"codes end at {last};")
+    other = next(code for code in range(last) if code not in used)
+    search.fill(str(other))
+    assert said.text_content().startswith(f"code {other} is not used here;")
+
+
+def test_no_frequency_is_above_half_the_rate_of_the_recording(opened, write_page, tmp_path):
+    recording = tmp_path / "low.wav"
+    noise = np.random.default_rng(0).normal(0, 0.1, 3 * 8000)
+    soundfile.write(recording, noise, 8000)
+    page = opened(write_page(recording, tmp_path / "low.html", impulses=False).page)
+    words = " ".join(page.locator("#codes article p").all_text_contents())
+    hertz = [float(each) for each in re.findall(r"to ([\d.]+) kHz", words)]
+    assert hertz
+    assert max(hertz) == 4.0
+    times = page.locator("#codes article").first.locator(".pictures button").all_text_contents()
+    assert len(set(times)) == len(times)
 
 
 def test_wheel_zooms_at_the_pointer_and_drag_selects(page):

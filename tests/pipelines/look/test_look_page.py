@@ -93,7 +93,13 @@ def test_each_code_in_use_is_listed_with_its_count_and_real_places(payload):
         assert sum(each["bands"]) == each["count"]
         assert 1 <= len(each["places"]) <= 3
         assert all(ids[column, band] == each["id"] for column, band in each["places"])
-        assert len(each["places"]) == min(3, each["count"])
+        columns = [column for column, _ in each["places"]]
+        used = np.flatnonzero((ids == each["id"]).any(axis=1))
+        span = used[-1] - used[0]
+        apart = max(5, span / 6)
+        assert all(other - one >= apart for one, other in pairwise(columns))
+        if len(columns) < 3:  # no place is as far from all of them
+            assert all(min(abs(column - used_at) for column in columns) < apart for used_at in used)
         assert each["id"] not in each["nearest"]
         assert re.fullmatch("#[0-9a-f]{6}", each["colour"])
 
@@ -118,14 +124,25 @@ def test_regions_and_repeats_are_those_of_the_commands(payload):
         pytest.approx([row["start_s"], row["end_s"], row["low_hz"], row["high_hz"]], abs=0.1)
         for row in regions
     ]
-    repeats = ulmo.repeats(CALLS, false_per_hour=900.0)  # two rows of 8 seconds
+    repeats = ulmo.repeats(CALLS, false_per_hour=900.0, impulses=False)  # two rows of 8 seconds
     starts = {row["class"]: [] for row in repeats if row["class"] is not None}
     for row in repeats:
         if row["class"] is not None:
             starts[row["class"]].append(row["start_s"])
-    found = {each["number"]: [box[0] for box in each["boxes"]] for each in payload["classes"]}
+    found = {
+        each["number"]: [box[0] for box in each["boxes"]]
+        for each in payload["classes"]
+        if each["number"] is not None
+    }
     assert found == {number: pytest.approx(times, abs=1e-5) for number, times in starts.items()}
     assert found
+
+
+def test_trains_of_impulses_have_the_limit_of_the_command(payload):
+    kinds = {row["kind"] for row in ulmo.repeats(CALLS, false_per_hour=900.0)}
+    assert "impulses" in kinds  # by chance: the page's limit for sounds is no limit for trains
+    assert "impulses" not in {row["kind"] for row in ulmo.repeats(CALLS)}
+    assert "impulses" not in {each["kind"] for each in payload["classes"]}
 
 
 def test_the_same_recording_gives_the_same_bytes(calls_page, write_page, tmp_path):
@@ -213,9 +230,11 @@ def test_the_header_says_what_is_not_heard(write_page, tmp_path):
     lines = Parts(page.read_bytes()).payload["recording"]["lines"]
     (warned,) = (line["text"] for line in lines if line["warn"])
     assert warned == (
-        "The tokenizer hears up to 8 kHz. 100 % of the power lies above, where there are no tokens."
+        "The tokenizer, which turns sound into tokens, hears up to 8 kHz. "
+        "100 % of the power lies above, where there are no tokens."
     )
     assert any("choose the speed 1/10" in line["text"] for line in lines)
+    assert lines[-1]["text"] == "It is not known when the recording began."
 
 
 def test_of_another_tokenizer_the_page_says_what_is_not_there(tokenizer_of, tmp_path):

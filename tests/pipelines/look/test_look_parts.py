@@ -57,6 +57,15 @@ def test_silence_has_no_gain():
     assert as_opus(samples(np.zeros(8000), 8000)).gain_db == 0
 
 
+def test_samples_that_stay_at_full_scale_are_clipped():
+    values = tone(100, 8000, 1, level=0.9)
+    assert samples(values, 8000).clipped() == (0, 0)
+    values[[10, 11, 12]], values[[500, 501]] = 1.0, -1.0  # two in a row may be natural
+    values[900:905] = -0.995
+    assert samples(values, 8000).clipped() == (8, 5)
+    assert samples(np.zeros(0), 8000).clipped() == (0, 0)
+
+
 def slow_checksum(page):
     """CRC-32 of Ogg, bit by bit, after RFC 3533."""
     value = 0
@@ -91,6 +100,19 @@ def test_a_tone_lies_at_its_frequency_and_level(rate):
     level = drawn.low_db + middle.max() / 255 * (drawn.high_db - drawn.low_db)
     assert level == pytest.approx(-20, abs=5)  # two rows may share the tone; WebP costs a little
     assert drawn.columns * drawn.column_s == pytest.approx(1, abs=0.02)
+
+
+def test_the_levels_shown_at_first_are_those_of_the_band_with_sound():
+    noise = np.random.default_rng(0).normal(0, 0.01, 4 * 16_000)
+    whole = draw_spectrogram(samples(noise, 16_000))
+    spectrum = np.fft.rfft(np.repeat(noise, 3))  # at 48 kHz, and nothing above 4 kHz
+    spectrum[np.fft.rfftfreq(3 * len(noise), 1 / 48_000) > 4000] = 0
+    cut = np.fft.irfft(spectrum)
+    cut = np.rint(cut * 32768) / 32768  # noise of 16 bits is there above
+    cut[48_000:96_000] = 0  # and time was left out
+    drawn = draw_spectrogram(samples(cut, 48_000))
+    assert drawn.floor_db == pytest.approx(whole.floor_db, abs=8)
+    assert draw_spectrogram(samples(np.zeros(16_000), 16_000)).floor_db <= -100
 
 
 def test_a_click_lies_at_its_time():

@@ -13,7 +13,8 @@ from ulmo.tokenizer import Tokenizer
 
 MOST_CODES = 2000  # that are listed, the most used first: more are no list that anyone reads
 _PLACES = 3  # snippets of each code
-_APART_S = 0.5  # between two snippets, if the code occurs as far apart
+_LEAST_APART = 5  # columns from one snippet to the next: what is played of each
+_APART = 1 / 6  # of the columns from a code's first place to its last, between two snippets
 _NEAREST, _FOLLOWING = 5, 3
 _QUALITY = 70  # of the picture of what codes decode to
 _ROW = 64  # codes in a row of that picture
@@ -86,9 +87,10 @@ def _following(ids: Ids, size: int) -> dict[int, list[list[int]]]:
 
 
 def _places(shown: Shown, codebook: Array) -> dict[int, list[list[int]]]:
-    """For each code, up to three places (column, band) where it is most like itself.
+    """For each code, up to three places (column, band) where it is most like itself, spread out.
 
-    That is where the latent is nearest to the code; without latents, places are spread evenly.
+    That is where the latent is nearest to the code; without latents, places are by chance. Places
+    so near that they sound the same are one: a code may have fewer than three.
     """
     ids, size = shown.ids, len(codebook)
     columns, bands = np.nonzero(ids < size)
@@ -97,20 +99,19 @@ def _places(shown: Shown, codebook: Array) -> dict[int, list[list[int]]]:
         rank = np.square(shown.latents[columns, bands] - codebook[codes]).sum(axis=1)
     else:
         rank = np.random.default_rng(0).permutation(len(codes)).astype(np.float32)
+    first, last = np.full(size, len(ids)), np.zeros(size, np.int64)
+    np.minimum.at(first, codes, columns)
+    np.maximum.at(last, codes, columns)
+    apart = np.maximum(_APART * (last - first), _LEAST_APART)
     found: dict[int, list[list[int]]] = {}
-    spare: dict[int, list[list[int]]] = {}  # too near to one that was found
-    apart = _APART_S / shown.column_s
     for number in np.argsort(rank, kind="stable").tolist():
         code, place = int(codes[number]), [int(columns[number]), int(bands[number])]
         kept = found.setdefault(code, [])
         if len(kept) == _PLACES:
             continue
-        near = any(abs(place[0] - other[0]) < apart for other in kept)
-        (spare.setdefault(code, []) if near else kept).append(place)
-    for code, kept in found.items():
-        kept += spare.get(code, [])[: _PLACES - len(kept)]
-        kept.sort()
-    return found
+        if all(abs(place[0] - other[0]) >= apart[code] for other in kept):
+            kept.append(place)
+    return {code: sorted(kept) for code, kept in found.items()}
 
 
 def _picture(patches: Array) -> CodePicture:

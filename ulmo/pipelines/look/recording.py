@@ -138,7 +138,9 @@ def hear_recording(
     wanted = settings.false_per_hour or max(_FALSE_ROWS / hours, 1.0)
     repeat_settings = RepeatSettings(false_per_hour=wanted, impulses=settings.impulses).check()
     model = fitting_model(sources.tokenizer, settings.lm) if settings.surprise else None
-    (channel, *_), (facts,) = _heard(sources, repeat_settings, listener)
+    # A train of impulses has no odds of its own to tell: the limit is that of `ulmo repeats`.
+    train_settings = RepeatSettings(impulses=settings.impulses)
+    (channel, *_), (facts,) = _heard(sources, train_settings, listener)
     heard = channel.heard
     seconds = max(part.start_s + part.seconds for part in heard.parts)
     repeats, surprise = None, None

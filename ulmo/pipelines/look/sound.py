@@ -16,6 +16,7 @@ import soundfile
 from ulmo.arrays import Array
 from ulmo.config import ClockSettings
 from ulmo.preprocessing.reading.audio import open_recording, resample
+from ulmo.preprocessing.reading.quality import CLIPPED_RUN, NEAR_FULL_SCALE
 from ulmo.preprocessing.stretches import clip_spans, read_stretches
 from ulmo.preprocessing.times.clock import Clock
 
@@ -39,6 +40,14 @@ class Samples(NamedTuple):
     def seconds(self) -> float:
         """Their length."""
         return len(self.values) / self.rate
+
+    def clipped(self) -> tuple[int, int]:
+        """How many samples are in runs of equal ones near full scale, and the longest such run."""
+        near = np.abs(self.values) >= NEAR_FULL_SCALE
+        begins = np.flatnonzero(np.diff(self.values, prepend=np.nan) != 0)
+        lengths = np.diff(begins, append=len(self.values))
+        runs = lengths[near[begins] & (lengths >= CLIPPED_RUN)]
+        return int(runs.sum()), int(runs.max(initial=0))
 
 
 class Sound(NamedTuple):

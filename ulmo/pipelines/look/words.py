@@ -11,6 +11,7 @@ from ulmo.preprocessing.reading.quality import FLAGS
 
 _MINUTE = 60
 _ROUNDING_S = 0.01  # lengths at two rates differ by some samples
+_UNKNOWN_BEGIN = [("It is not known when the recording began.", False)]
 _SAID = "above_bandwidth"  # a flag that the line about hearing says already
 
 
@@ -18,12 +19,16 @@ def header_lines(
     facts: Mapping[str, Any], heard: Heard, samples: Samples, sound: Sound, notes: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Sentences, each with `warn`: whether a reader should know it before anything else."""
+    clipped = list(_clipped(samples))
+    said = {_SAID, *(["clipped"] if clipped else [])}
     lines = [
         *_recorded(facts, heard, samples),
-        *_hearing(facts),
+        *_hearing(facts, heard),
         *_playing(samples, sound),
-        *(("Unusual: " + FLAGS[flag] + ".", True) for flag in facts["flags"] if flag != _SAID),
+        *clipped,
+        *(("Unusual: " + FLAGS[flag] + ".", True) for flag in facts["flags"] if flag not in said),
         *((note, False) for note in notes),
+        *(_UNKNOWN_BEGIN if heard.start_utc is None else []),
     ]
     return [{"text": text, "warn": warn} for text, warn in lines]
 
@@ -42,9 +47,7 @@ def _recorded(
     if samples.seconds < length - _ROUNDING_S:
         begin, end = samples.start_s, samples.start_s + samples.seconds
         yield f"This page shows it from {begin:.2f} s to {end:.2f} s.", False
-    if heard.start_utc is None:
-        yield "It is not known when the recording began.", False
-    else:
+    if heard.start_utc is not None:
         began = utc_text(heard.start_utc).replace("T", " ").partition(".")[0]
         yield f"The recording began at {began} UTC.", False
     if len(heard.parts) > 1:
@@ -53,15 +56,30 @@ def _recorded(
         yield f"Not all is as it should be: {facts['detail']}.", True
 
 
-def _hearing(facts: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+def _hearing(facts: Mapping[str, Any], heard: Heard) -> Iterator[tuple[str, bool]]:
     share, top = facts["share_above"], facts["bandwidth_hz"]
     if share is None:
         yield "The recording is silent.", True
         return
-    text = f"The tokenizer hears up to {kilohertz(top)}."
+    text = f"The tokenizer, which turns sound into tokens, hears up to {kilohertz(top)}."
     if share > 0:
         text += f" {_percent(share)} of the power lies above, where there are no tokens."
     yield text, share > MUCH_ABOVE
+    yield (
+        f"A token tells what {milliseconds(heard.column_s)} of sound are like in one band of "
+        "frequencies, by a number: its code. Similar sounds have the same code.",
+        False,
+    )
+
+
+def _clipped(samples: Samples) -> Iterator[tuple[str, bool]]:
+    count, longest = samples.clipped()
+    if count:
+        yield (
+            f"{count} samples are clipped: they stay at full scale, up to {longest} in a row. "
+            "The sound was too loud for the recorder.",
+            True,
+        )
 
 
 def _playing(samples: Samples, sound: Sound) -> Iterator[tuple[str, bool]]:
@@ -88,6 +106,15 @@ def lasting(seconds: float) -> str:
         return f"{seconds:.3g} s"
     minutes, left = divmod(round(seconds), _MINUTE)
     return f"{minutes} min {left} s"
+
+
+def milliseconds(seconds: float) -> str:
+    """A short time for people.
+
+    >>> milliseconds(0.04)
+    '40 ms'
+    """
+    return f"{1000 * seconds:.3g} ms"
 
 
 def kilohertz(hertz: float) -> str:

@@ -26,8 +26,23 @@ const ORDERS = {
   id: (a, b) => a.id - b.id,
 };
 
-function foundCodes() {
+// What is looked for: a number without zeros before it; "" for all codes.
+function searched() {
   const words = byId("search").value.trim();
+  return /^\d+$/.test(words) ? String(Number(words)) : words;
+}
+
+// What is to be said of the number that is looked for, beside how many codes are shown.
+function searchedText() {
+  const words = searched();
+  if (!words || codeById.has(Number(words))) return "";
+  if (!/^\d+$/.test(words)) return "a code is a number; ";
+  if (Number(words) >= tokens.unk) return `codes end at ${tokens.unk - 1}; `;
+  return `code ${words} is not used here; `;
+}
+
+function foundCodes() {
+  const words = searched();
   const found = words ? codes.filter((code) => String(code.id).startsWith(words)) : [...codes];
   const order = ORDERS[byId("sort").value];
   const isExact = (code) => String(code.id) === words;
@@ -38,7 +53,7 @@ function listCodes() {
   const found = foundCodes();
   byId("codes").className = "cards";
   byId("codes").replaceChildren(...found.slice(0, shownCards).map(codeCard));
-  byId("codes-count").textContent = `${Math.min(shownCards, found.length)} of ${found.length} shown`;
+  byId("codes-count").textContent = `${searchedText()}${Math.min(shownCards, found.length)} of ${found.length} shown`;
   byId("more").hidden = found.length <= shownCards;
   markLitCard();
 }
@@ -55,18 +70,17 @@ function codeCard(code) {
   swatch.style.background = code.colour;
   const used = code.bands.flatMap((count, band) => (count ? [band] : []));
   const decoded = make("canvas", { role: "img", ariaLabel: `What code ${code.id} decodes to` });
-  const edges = tokens.edges_hz;
-  const where = `${rangeText(edges[used[0]], edges[used.at(-1) + 1])}`;
+  const times = distinctTimes(code.places.map(([column]) => columnStart(column)));
   const card = make("article", { className: "card", id: `code-${code.id}` },
     make("h3", {},
       swatch,
       button(`Code ${code.id}`, () => light(view.lit === code.id ? null : code.id),
         { title: "Light up all its places" }),
       make("span", { textContent: `${code.count} \u00d7, ${shareText(code.count / countOfTokens)}` })),
-    make("p", { textContent: `Used from ${where}.` }),
+    make("p", { textContent: `Used at ${bandsText(used[0], used.at(-1))}.` }),
     make("div", { className: "pictures" },
       make("figure", {}, decoded, "decodes to"),
-      ...code.places.map((place) => snippetButton(code, place))),
+      ...code.places.map((place, number) => snippetButton(code, place, times[number]))),
     make("p", { className: "group" }, "Most like it ", ...code.nearest.map((id) => chip(id))),
   );
   if (code.following.length) {
@@ -78,9 +92,8 @@ function codeCard(code) {
 }
 
 // A real place of a code: its picture, which plays it.
-function snippetButton(code, [column, band]) {
+function snippetButton(code, [column, band], when) {
   const picture = make("canvas");
-  const when = timeText(columnStart(column), 2);
   const made = button("", () => player.play(...snippet(column), byId("loop").checked),
     { ariaLabel: `Play code ${code.id} at ${when}` });
   made.append(picture, `\u25b6 ${when}`);
@@ -163,7 +176,7 @@ function showCode(id) {
 
 function listenToCodes() {
   byId("codes-words").textContent =
-    `${codes.length} codes are used here. Like colours are like codes. Each has what it decodes to, ` +
+    `${codes.length} codes are used here. Similar codes have similar colours. Each has what it decodes to, ` +
     "and up to three places in the recording where it fits best: press one to hear it.";
   const again = () => {
     shownCards = CARDS_AT_ONCE;

@@ -1,4 +1,4 @@
-// Keys. Those of the rows work while the rows have the focus, so that fields keep theirs.
+// Keys. They act wherever the focus is, but in fields, which keep theirs.
 
 const byColumns = (count) => {
   player.seek(player.time + count * tokens.column_s);
@@ -23,7 +23,8 @@ const toTime = (time) => {
   player.seek(time);
   reveal(time);
 };
-const clearAll = () => {
+const stopAll = () => {
+  if (player.isPlaying) player.pause();
   select(null);
   light(null);
 };
@@ -35,7 +36,7 @@ const KEYS = [
   ["ArrowRight", "\u2192", "a column of tokens on", () => byColumns(1)],
   ["PageUp", "Page up", "a quarter of the window back", () => byScreens(-0.25)],
   ["PageDown", "Page down", "a quarter of the window on", () => byScreens(0.25)],
-  ["Home", "Home", "to the begin", () => toTime(startS)],
+  ["Home", "Home", "to the start", () => toTime(startS)],
   ["End", "End", "to the end", () => toTime(endS)],
   ["ArrowUp", "\u2191", "the band above", () => toBand(1)],
   ["ArrowDown", "\u2193", "the band below", () => toBand(-1)],
@@ -49,18 +50,25 @@ const KEYS = [
   ["0", "0", "show all", () => showWindow(startS, endS)],
   ["[", "[", "the selection begins at the cursor", () => selectTo("from")],
   ["]", "]", "the selection ends at the cursor", () => selectTo("to")],
-  ["l", "l", "loop, or not", () => byId("loop").click()],
-  ["Escape", "Esc", "no selection, and no code lit", clearAll],
+  ["l", "l", "loop on or off", () => byId("loop").click()],
+  ["Escape", "Esc", "stop what plays; no selection, and no code lit", stopAll],
   ["/", "/", "find a code by its number", () => byId("search").focus()],
 ];
-const ALWAYS = ["Escape"]; // wherever the focus is
-const OUTSIDE_FIELDS = [" ", "/"]; // wherever nothing else takes the key
+const PRESS = [" ", "Enter"]; // a button that has the focus takes these
+const SCROLL = ["ArrowUp", "ArrowDown", "PageUp", "PageDown", "Home", "End"];
 
-const takesKeys = (target) => target.matches("input, select, button, a, summary");
+const isField = (target) => target.matches("input:not([type=checkbox]), select, textarea");
+const isPressed = (target) => target.matches("button, a, summary, input");
+const areRowsSeen = () => {
+  const { top, bottom } = stack.getBoundingClientRect();
+  return top < innerHeight && bottom > 0;
+};
 
+// Whether a key acts: in fields, Esc alone does; where no row is seen, some keys scroll the page.
 function isHeard(name, target) {
-  if (target === stack || ALWAYS.includes(name)) return true;
-  return OUTSIDE_FIELDS.includes(name) && !takesKeys(target);
+  if (name === "Escape") return true;
+  if (isField(target) || (PRESS.includes(name) && isPressed(target))) return false;
+  return !SCROLL.includes(name) || areRowsSeen();
 }
 
 function pressed(event) {
@@ -79,6 +87,12 @@ function listKeys() {
       make("dt", {}, make("kbd", { textContent: shown })),
       make("dd", { textContent: words }),
     ]),
+    make("dt", { textContent: "All keys" }),
+    make("dd", {
+      textContent: "act at once, but not in a text field, a list of choices or a slider, where Esc " +
+        "alone does. Space and Enter press a button that has the focus. Where the rows are not " +
+        "on the screen, arrows up and down, Page up, Page down, Home and End scroll the page",
+    }),
     make("dt", { textContent: "Wheel" }),
     make("dd", { textContent: "zoom at the pointer; with Shift, or sideways, move" }),
     make("dt", { textContent: "Drag" }),

@@ -6,10 +6,20 @@ const LANE_PIXELS = 24;
 const CLASS_COLOURS = ["#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#5b7fe0"];
 const classColour = (number) => CLASS_COLOURS[number % CLASS_COLOURS.length];
 
+const isAlone = (each) => each.number === null && each.kind !== "background";
+
 function className(each, isLong = false) {
+  if (isAlone(each)) return isLong ? "in no class" : "?";
   if (each.kind === "background") return isLong ? "background" : "hum";
   const word = each.kind === "impulses" ? (isLong ? "impulses " : "i") : isLong ? "class " : "";
   return `${word}${each.number}`;
+}
+
+// A name that is short enough for the edge of a narrow screen, in words.
+function narrowName(each) {
+  if (isAlone(each)) return "no class";
+  if (each.number === null) return "hum";
+  return `${each.kind === "impulses" ? "clicks" : "class"} ${each.number}`;
 }
 
 // What is played of an occurrence: it, and a little before and after.
@@ -26,9 +36,9 @@ const playClass = (each) => player.playAll(each.boxes.map(heardOf));
 
 const MOST_LANES = 20;
 
-// The classes that have a lane: the most frequent ones, in their order.
+// The classes that have a lane: the most frequent ones, in their order. What is in no class has one.
 const laned = [...classes]
-  .sort((a, b) => b.boxes.length - a.boxes.length)
+  .sort((a, b) => isAlone(b) - isAlone(a) || b.boxes.length - a.boxes.length)
   .slice(0, MOST_LANES)
   .sort((a, b) => classes.indexOf(a) - classes.indexOf(b));
 
@@ -52,7 +62,9 @@ function drawLanes() {
 function labelLanes() {
   byId("lanes-name").replaceChildren(
     ...laned.map((each) => {
-      const words = `${className(each, innerWidth > 600)} \u00d7${each.boxes.length}`;
+      const words = innerWidth > 600
+        ? `${className(each, true)} \u00d7${each.boxes.length}`
+        : narrowName(each);
       const label = button(words, () => playClass(each));
       label.title = `Play all of ${className(each, true)}`;
       label.setAttribute("aria-label", label.title);
@@ -85,25 +97,87 @@ function laneTip(time, y) {
   if (!found) return timeText(time);
   const { each, number, box } = found;
   const chance = each.false_per_hour[number];
-  const sure = chance === null
-    ? ""
-    : `\nabout ${Number(chance.toPrecision(2))} like it an hour come by chance`;
-  return `${className(each, true)}, ${number + 1} of ${each.boxes.length}: ${timeText(box[0])}, ` +
-    `${lengthText(box[1] - box[0])}, ${rangeText(box[2], box[3])}${sure}`;
+  const more = isAlone(each) ? [matchText(each, number)] : [];
+  if (chance !== null) more.push(oddsText(chance));
+  return [
+    `${className(each, true)}, ${number + 1} of ${each.boxes.length}: ${timeText(box[0])}, ` +
+      `${lengthText(box[1] - box[0])}, ${rangeText(box[2], box[3])}`,
+    ...more,
+  ].join("\n");
 }
+
+// What an occurrence is most like, in words.
+const matchText = (each, number) =>
+  each.matches[number] ? `most like ${timeText(each.matches[number][0], 1)}` : "its parts are alike";
+
+// How often chance gives something as sure, in words, from how many it gives in an hour.
+function oddsText(perHour) {
+  const onPage = (perHour * (endS - startS)) / 3600;
+  if (onPage >= 0.95) {
+    return `about ${Math.round(onPage)} such on a page of this length by chance`;
+  }
+  const hours = 1 / perHour;
+  if (hours > 1000) return "less than one such in 1000 hours by chance";
+  if (hours >= 1.95) return `about one such in ${Math.round(hours)} hours by chance`;
+  return `about one such in ${countText(Math.max(Math.round(60 * hours), 1), "minute")} by chance`;
+}
+
+// The odds of a class: those of its surest occurrence.
+function classOdds(each) {
+  if (each.kind === "impulses") return "By chance, noise has at most about one such train in an hour.";
+  const known = each.false_per_hour.filter((one) => one !== null);
+  return known.length ? `The surest of them: ${oddsText(Math.min(...known))}.` : "";
+}
+
+const FAST_S = 0.05; // a period below it is a rate to people
 
 // How a class recurs, in words.
 function recurrence(each) {
   const times = countText(each.boxes.length, "time");
   if (each.period) {
     const [period, jitter] = each.period;
-    return `${times}, every ${lengthText(period)} (give or take ${lengthText(jitter)})`;
+    const rate = period < FAST_S ? `, ${Number((1 / period).toPrecision(3))} a second` : "";
+    return `${times}, every ${lengthText(period)} (give or take ${lengthText(jitter)})${rate}`;
   }
   if (!each.intervals.length) return times;
+  if (each.intervals.length === 1) return `It comes once more, ${lengthText(each.intervals[0])} later`;
   return `${times}; the middle interval is ${lengthText(median(each.intervals))}, with no steady period`;
 }
 
+const MOST_ALONE = 12;
+
+// What is in no class: each with what it is most like, the surest first.
+function aloneCard(each, number) {
+  const swatch = make("span", { className: "swatch" });
+  swatch.style.background = classColour(number);
+  const bits = (place) => each.bits[place] ?? 0;
+  const ranked = [...each.boxes.keys()].sort((a, b) => bits(b) - bits(a)).slice(0, MOST_ALONE);
+  const most = ranked.length < each.boxes.length ? ` The ${MOST_ALONE} surest are listed.` : "";
+  const play = ([from, to, low, high]) => {
+    select({ from, to, low, high });
+    playBox([from, to, low, high]);
+  };
+  const playButton = (box, words) =>
+    button(`\u25b6 ${timeText(box[0], 1)}`, () => play(box), { ariaLabel: `${words} at ${timeText(box[0], 1)}` });
+  const isHere = (box) => box[0] >= startS && box[0] < endS;
+  const lines = ranked.map((place) => {
+    const match = each.matches[place];
+    const words = match && isHere(match)
+      ? ["most like ", playButton(match, "Play its match")]
+      : [matchText(each, place)];
+    const odds = each.false_per_hour[place];
+    return make("p", { className: "group" }, playButton(each.boxes[place], "Play the sound"), ...words,
+      ...(odds === null ? [] : [`(${oddsText(odds)})`]));
+  });
+  return make("article", { className: "card" },
+    make("h3", {}, swatch, "In no class"),
+    make("p", { textContent: `${countText(each.boxes.length, "sound")} like one other place, ` +
+      `but not enough to be a class with it.${most}` }),
+    ...lines);
+}
+
 function classCard(each, number) {
+  if (isAlone(each)) return aloneCard(each, number);
   const lows = each.boxes.map((box) => box[2]);
   const highs = each.boxes.map((box) => box[3]);
   const range = rangeText(Math.min(...lows), Math.max(...highs));
@@ -117,14 +191,14 @@ function classCard(each, number) {
   const bars = make("canvas", { role: "img", ariaLabel: `Intervals of ${title}` });
   pictures.push(() => {
     drawMedoid(picture, medoid, classColour(number));
-    drawIntervals(bars, each);
+    if (bars.isConnected) drawIntervals(bars, each);
   });
   return make("article", { className: "card" },
     make("h3", {}, swatch, title[0].toUpperCase() + title.slice(1)),
-    make("p", { textContent: `${recurrence(each)}. ${range}${length}.` }),
+    make("p", { textContent: `${recurrence(each)}. ${range}${length}. ${classOdds(each)}` }),
     make("div", { className: "pictures" },
       make("figure", {}, picture, `at ${timeText(medoid[0])}`),
-      make("figure", {}, bars, "intervals"),
+      ...(each.intervals.length > 1 ? [make("figure", {}, bars, "intervals")] : []),
     ),
     make("p", { className: "group" },
       button("Play", () => playBox(medoid), { ariaLabel: `Play ${title}` }),
@@ -190,12 +264,17 @@ function drawIntervals(canvas, each) {
 }
 
 function listClasses() {
-  const real = classes.filter((each) => each.kind !== "background").length;
+  const real = classes.filter((each) => each.number !== null).length;
+  const alone = classes.find(isAlone);
+  const impulse = classes.some((each) => each.kind === "impulses")
+    ? " An impulse is a sound of a few milliseconds, such as a click."
+    : "";
   const most = laned.length < classes.length ? ` The ${MOST_LANES} most frequent have a lane.` : "";
   byId("repeats-words").textContent = real
     ? `${real} ${real === 1 ? "class" : "classes"} of sounds that come back. Some may be there by ` +
-      `chance: listen to them. Click on a lane above to hear one of it.${most}`
-    : "No sound was found that surely comes back in this recording.";
+      `chance: listen to them. Click on a lane above to hear one of them.${impulse}${most}`
+    : `No class of sounds was found that comes back in this recording.` +
+      (alone ? " Some sounds have one place that is like them: they are in no class." : "");
   byId("repeats").className = "cards";
   byId("repeats").append(...classes.map(classCard));
 }

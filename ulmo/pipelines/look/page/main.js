@@ -73,7 +73,8 @@ function readOut() {
   const what = column === null ? "no token" : tokenText(column, view.band);
   const bits = column === null ? "" : columnBitsText(column);
   const words = [what, ...(bits ? [`${bits} in this column`] : [])].join("; ");
-  if (!player.isPlaying) byId("readout").textContent = `Cursor at ${when}${utc}: ${words}`;
+  byId("readout").ariaLive = player.isPlaying ? "off" : "polite"; // nobody can follow it by ear
+  byId("readout").textContent = `Cursor at ${when}${utc}: ${words}`;
 }
 
 function showPlaying() {

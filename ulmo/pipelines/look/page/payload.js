@@ -50,11 +50,17 @@ function codeName(id) {
   return id === tokens.unk ? "unknown (<unk>)" : "time left out (<gap>)";
 }
 
+// The frequencies from one band to another. Nothing is recorded above half the recording's rate.
+function bandsText(lowest, highest = lowest) {
+  const low = tokens.edges_hz[lowest];
+  const high = Math.min(tokens.edges_hz[highest + 1], topHz);
+  return low < high ? rangeText(low, high) : `above the ${hertzText(topHz)} of the recording`;
+}
+
 // What one token is, in words.
 function tokenText(column, band) {
   const id = idAt(column, band);
   const code = codeById.get(id);
   const share = code ? `, ${shareText(code.count / countOfTokens)} of the tokens here` : "";
-  const edges = tokens.edges_hz;
-  return `${codeName(id)}, ${rangeText(edges[band], edges[band + 1])}${share}`;
+  return `${codeName(id)}, ${bandsText(band)}${share}`;
 }

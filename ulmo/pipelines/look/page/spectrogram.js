@@ -74,10 +74,20 @@ function drawHeard(context, width, height) {
   context.lineTo(width, y);
   context.stroke();
   context.setLineDash([]);
-  context.fillStyle = overInk();
   context.font = "11px system-ui, sans-serif";
   context.textBaseline = "bottom";
-  context.fillText("no tokens above this line", 6, y - 2);
+  drawText(context, "no tokens above this line", 6, y - 3);
+}
+
+// Text with a halo, which is read on any level.
+function drawText(context, words, x, y) {
+  const isDark = view.theme === "dark";
+  context.lineJoin = "round";
+  context.lineWidth = 3;
+  context.strokeStyle = isDark ? "#000" : "#fff";
+  context.strokeText(words, x, y);
+  context.fillStyle = isDark ? "#fff" : "#000";
+  context.fillText(words, x, y);
 }
 
 function drawGrid(context, width, height) {

@@ -86,7 +86,7 @@ function labelBands() {
     ...bands.filter((band) => band % every === 0).map((band) => {
       const word = innerWidth > 600 ? "from" : "\u2265";
       const label = make("span", { textContent: `${word} ${shortHertz(tokens.edges_hz[band])}` });
-      label.title = rangeText(tokens.edges_hz[band], tokens.edges_hz[band + 1]);
+      label.title = bandsText(band);
       label.style.top = `${(tokens.bands - band - 0.5) * BAND_PIXELS}px`;
       return label;
     }),
