@@ -18,7 +18,7 @@ from ulmo.pipelines.look.html import as_base64
 from ulmo.token_model import TokenModel, load_token_model
 from ulmo.tokenizer import Tokenizer
 
-_MOST_COLUMNS = 90_000  # time grows with the square: these, an hour, take 2 minutes
+_MOST_COLUMNS = 180_000  # time grows with the square: these, two hours, take 87 s of a core
 _UNKNOWN_TOKENIZER = (
     "There is no curve of surprise: the token model that ships with ulmo knows the tokens of the "
     "tokenizer that ships alone. Name one that knows these with --lm."
