@@ -4,9 +4,10 @@ const LANE_PIXELS = 24;
 
 // After Okabe and Ito, for people who are colour-blind; their yellow is not seen on white.
 const CLASS_COLOURS = ["#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#5b7fe0"];
-const classColour = (number) => CLASS_COLOURS[number % CLASS_COLOURS.length];
-
 const isAlone = (each) => each.number === null && each.kind !== "background";
+const ALONE_COLOUR = "#8d959e"; // of what is in no class: no colour, as it is not of one kind
+const classColour = (number) =>
+  isAlone(classes[number]) ? ALONE_COLOUR : CLASS_COLOURS[number % CLASS_COLOURS.length];
 
 function className(each, isLong = false) {
   if (isAlone(each)) return isLong ? "in no class" : "?";
