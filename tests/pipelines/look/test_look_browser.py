@@ -12,6 +12,7 @@ from tests.conftest import SAMPLES
 from tests.pipelines.look.conftest import Parts
 from ulmo.listening.listen import Wanted
 from ulmo.listening.recordings import Sources
+from ulmo.pipelines.look.html import make_page
 from ulmo.pipelines.look.recording import LookSettings
 from ulmo.pipelines.look.serve import Pages, Server
 
@@ -204,6 +205,37 @@ def test_no_frequency_is_above_half_the_rate_of_the_recording(opened, write_page
     assert max(hertz) == 4.0
     times = page.locator("#codes article").first.locator(".pictures button").all_text_contents()
     assert len(set(times)) == len(times)
+
+
+def test_what_is_in_no_class_has_a_lane_and_its_match_in_words(opened, calls_page, tmp_path):
+    payload = Parts(calls_page.read_bytes()).payload
+    box, match = [1.0, 1.4, 100.0, 2000.0], [6.8, 7.2, 100.0, 2000.0]
+    given = {"number": None, "kind": "sound", "medoid": 0, "period": None, "period_n": None}
+    given |= {"intervals": [], "boxes": [box], "bits": [60.0], "false_per_hour": [0.025]}
+    known = {**given, "number": 1, "boxes": [box, match], "bits": [60.0, 50.0]}
+    known |= {"intervals": [5.8], "false_per_hour": [0.025, 900.0], "matches": [match, box]}
+    train = {**known, "number": 2, "kind": "impulses", "intervals": [0.006, 0.006]}
+    train |= {"period": [0.006, 0.0001], "false_per_hour": [None, None], "matches": [None, None]}
+    payload["classes"] = [known, train, {**given, "matches": [match]}]
+    path = tmp_path / "alone.html"
+    path.write_bytes(make_page("alone", payload))
+    page = opened(path)
+    assert page.locator("#lanes-name button").all_text_contents()[-1] == "in no class \u00d71"
+    first, second, third = (page.locator("#repeats article").nth(each) for each in range(3))
+    assert "once more, 5.80 s later" in first.text_content()
+    assert "about one such in 40 hours by chance" in first.text_content()
+    assert first.locator("canvas").count() == 1  # one interval needs no bars
+    assert "167 a second" in second.text_content()
+    assert "at most about one such train in an hour" in second.text_content()
+    lanes = page.locator("#lanes").bounding_box()
+    x, y = lanes["x"] + lanes["width"] * 1.2 / 8, lanes["y"] + 2.5 * lanes["height"] / 3
+    page.mouse.move(x, y)
+    assert "most like 6.8 s" in page.locator("#tip").text_content()
+    page.mouse.click(x, y)
+    page.wait_for_function("ulmo.player.isPlaying")
+    page.keyboard.press("Escape")
+    third.locator("button", has_text="6.8 s").click()
+    page.wait_for_function("ulmo.player.isPlaying && ulmo.player.time > 6")
 
 
 def test_wheel_zooms_at_the_pointer_and_drag_selects(page):

@@ -39,7 +39,7 @@ class LookSettings(NamedTuple):
 
     start_s: float = 0.0
     seconds: float | None = None  # None: to the end
-    false_per_hour: float | None = None  # of repeats; None: so that about two rows are by chance
+    false_per_hour: float | None = None  # of sounds; None: so that about two rows are by chance
     impulses: bool = True  # whether to look for trains of impulses, too
     surprise: bool = True  # whether to score tokens
     lm: Path | None = None  # the folder of a token model; None: the one that ships

@@ -11,6 +11,7 @@ const view = {
   theme: matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light",
   lit: null, // the id whose places light up
   band: 0, // of the keyboard's place on the token rows
+  hasKeys: false, // whether that place is shown: after a key, until a click
 };
 
 const drawings = []; // functions that draw what changes with the window of time

@@ -77,6 +77,7 @@ function pressed(event) {
   const found = KEYS.find(([name]) => name === wanted && isHeard(name, event.target));
   if (!found) return;
   event.preventDefault();
+  view.hasKeys = true;
   found[3]();
   redraw();
 }

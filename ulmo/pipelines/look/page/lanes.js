@@ -4,9 +4,10 @@ const LANE_PIXELS = 24;
 
 // After Okabe and Ito, for people who are colour-blind; their yellow is not seen on white.
 const CLASS_COLOURS = ["#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#5b7fe0"];
-const classColour = (number) => CLASS_COLOURS[number % CLASS_COLOURS.length];
-
 const isAlone = (each) => each.number === null && each.kind !== "background";
+const ALONE_COLOUR = "#8d959e"; // of what is in no class: no colour, as it is not of one kind
+const classColour = (number) =>
+  isAlone(classes[number]) ? ALONE_COLOUR : CLASS_COLOURS[number % CLASS_COLOURS.length];
 
 function className(each, isLong = false) {
   if (isAlone(each)) return isLong ? "in no class" : "?";
@@ -125,6 +126,7 @@ function oddsText(perHour) {
 // The odds of a class: those of its surest occurrence.
 function classOdds(each) {
   if (each.kind === "impulses") return "By chance, noise has at most about one such train in an hour.";
+  if (each.number === null) return "";
   const known = each.false_per_hour.filter((one) => one !== null);
   return known.length ? `The surest of them: ${oddsText(Math.min(...known))}.` : "";
 }
@@ -140,7 +142,10 @@ function recurrence(each) {
     return `${times}, every ${lengthText(period)} (give or take ${lengthText(jitter)})${rate}`;
   }
   if (!each.intervals.length) return times;
-  if (each.intervals.length === 1) return `It comes once more, ${lengthText(each.intervals[0])} later`;
+  if (each.intervals.length === 1) {
+    if (each.boxes.length !== 2) return times; // the other one is on another page
+    return `It comes once more, ${lengthText(each.intervals[0])} later`;
+  }
   return `${times}; the middle interval is ${lengthText(median(each.intervals))}, with no steady period`;
 }
 
@@ -171,8 +176,8 @@ function aloneCard(each, number) {
   });
   return make("article", { className: "card" },
     make("h3", {}, swatch, "In no class"),
-    make("p", { textContent: `${countText(each.boxes.length, "sound")} like one other place, ` +
-      `but not enough to be a class with it.${most}` }),
+    make("p", { textContent: "Each of these is like another place, or its own parts are alike, " +
+      `but that does not make a class. Listen to both.${most}` }),
     ...lines);
 }
 

@@ -104,6 +104,7 @@ function pointerDown(event) {
   const place = placeOf(event);
   if (!place || event.button !== 0) return;
   event.target.setPointerCapture(event.pointerId);
+  view.hasKeys = false;
   held = { ...place, x: event.clientX, from: view.from, moved: false };
 }
 

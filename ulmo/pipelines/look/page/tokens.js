@@ -66,7 +66,7 @@ function drawTokens() {
 
 // Where the keyboard is: the band at the cursor.
 function drawBandMark(context, width, cellHeight) {
-  if (document.activeElement !== stack) return;
+  if (document.activeElement !== stack && !view.hasKeys) return;
   const column = columnAt(player.time);
   if (column === null) return;
   const left = xOf(columnStart(column), width);
