@@ -1,8 +1,11 @@
 """TokenDataset: what is packed, and back; the contract of every layout; splits and orders."""
 
 import pickle
+import re
 import shutil
+from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 from hypothesis import given
@@ -397,3 +400,30 @@ def test_no_steps_are_no_tokens(file):
     assert dataset.to_tokens(np.zeros(0, int)) == []
     assert dataset.to_tokens(np.array([BOS, EOS, PAD])) == []
     assert dataset.to_tokens(np.array([BOS, 0])) == []
+
+
+def test_the_recipe_of_the_page(tmp_path, monkeypatch, capsys):
+    """The page's way to Hugging Face datasets, run as it is shown, on other tokens."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
+    monkeypatch.chdir(tmp_path)
+    corpus(tmp_path / "out" / "x.tokens.csv", [200, 300])
+    page = Path(__file__).parents[1] / "docs" / "own-model.md"
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    (recipe,) = [block for block in blocks if "from datasets" in block]
+    names = {}
+    exec(recipe, names)
+    for row, item in zip(names["packed"], TokenDataset("out", length=257), strict=True):
+        np.testing.assert_array_equal(row["input_ids"], item)
+    assert re.match(rf"{len(names['train'])} \[ *{BOS} ", capsys.readouterr().out)
+
+
+def test_what_a_model_writes_is_tokens(file):
+    """As the page's program does: codes of the band that is due, after `<bos>`; then a new one."""
+    corpus(file, [3])
+    dataset, size = TokenDataset(file), VOCABULARY.size
+    written = [BOS, *(step % 3 * size + step % CODES for step in range(30)), EOS, BOS, 7, size + 8]
+    (tokens,) = dataset.to_tokens(np.array(written))
+    np.testing.assert_array_equal(tokens.ids, np.arange(30).reshape(10, 3) % CODES)
+    first, second = dataset.to_tokens(np.array([*written, 2 * size + 9]))
+    np.testing.assert_array_equal(first.ids, tokens.ids)
+    assert second.ids.tolist() == [[7, 8, 9]]
