@@ -256,6 +256,13 @@ class TestOrder:
         reseeded = TokenDataset(file, length=5, part="all", seed=1).shuffled(1)
         assert (one != np.stack([*reseeded])).any()
 
+    def test_items_are_shuffled_too(self, file):
+        corpus(file, [60])
+        dataset = TokenDataset(file, length=6, part="all")
+        before, after = ([item.tolist() for item in each] for each in (dataset, dataset.shuffled()))
+        assert before != after
+        assert sorted(before) == sorted(after)
+
     def test_nothing_is_lost_or_doubled(self, file):
         every = corpus(file, [7, 2, 9])
         dataset = TokenDataset(file, length=4, part="all", layout="columns", overlap=0)
