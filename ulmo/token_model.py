@@ -41,7 +41,7 @@ class TokenModel:
             lower bands of its column.
         bits_short (time, band): the same, if copies and habits of the last 1,024 tokens alone are
             known. The network's own memory, which fades in seconds, is not cut.
-        copied_from (time,): the earlier column that told more of it than the network; -1: none.
+        copied_from (time,): the earlier column that predicted it better than the network; -1: none.
         surprise (time,): bits of the column, less the median of the columns before.
 
         UserError for tokens of another tokenizer. The same whatever the number of cores, and the

@@ -44,7 +44,7 @@ from ulmo.cli.listening import hearing_options, listening_options, lm_option, op
     metavar="X",
     group="Page",
     help="Repeats of an hour of sound that may be there by chance.  "
-    "[default: so many that two of the page may be]",
+    "[default: about two on the page]",
 )
 @cli.option(
     "--impulses/--no-impulses",

@@ -30,7 +30,7 @@ class TokenModelSettings(Settings):
     blocks: Annotated[int, Field(ge=1, le=32)] = 3
     """Blocks, one behind the other."""
     attention_every: Annotated[int, Field(ge=0, le=32)] = 2
-    """Each so many-th block attends to the last 64 columns; the others are recurrent. 0: none."""
+    """Every N-th block attends to the last 64 columns; the others are recurrent. 0: none does."""
     heads: Annotated[int, Field(ge=1, le=64)] = 4
     """Heads of the attention; they divide the width."""
 

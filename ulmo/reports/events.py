@@ -139,7 +139,7 @@ def repeats_summary(
     if 0 < found.hours < _LITTLE_H and not any(each.kind == SOUND for each in found.classes):
         lines.append(
             f"in {_length(found.hours)} of sound hardly any repeat is surer than chance: "
-            f"--false-per-hour {2 / found.hours:.0f} shows more, some two of them by chance"
+            f"--false-per-hour {2 / found.hours:.0f} shows more, about two of them by chance"
         )
     count = f"{rows:,} in {len(real):,} class{'' if len(real) == 1 else 'es'}"
     return "\n".join(

@@ -9,32 +9,28 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
 from tests.commands import TINY_SOUND as TINY_FLAGS
 from tests.commands import run
 from tests.conftest import SAMPLES
+from tests.drawn import PNG, panels
 from tests.gaps import set_timing, write_triggered
 from ulmo.cli import exits
 from ulmo.cli.main import ulmo
 from ulmo.config import PrepSettings, UserError
 from ulmo.pictures.axes import mark_hertz, mark_seconds, to_png
-from ulmo.pipelines.look.codes import describe_codes
-from ulmo.pipelines.look.columns import Shown
 from ulmo.pipelines.show import show as module
 from ulmo.pipelines.show.show import _pooled, show
 from ulmo.preprocessing.frontends import FRONTENDS, build_frontend, stream_power
 from ulmo.preprocessing.normalize import to_db
 from ulmo.preprocessing.reading.audio import RefusedError
 from ulmo.preprocessing.times.clock import WHOLE
-from ulmo.tokenizer import load_tokenizer
 
 RATE = 8000
 CALLS = SAMPLES / "harmonic_calls.wav"
 TINY = PrepSettings(normalization="corpus", tile_size=32, sample_rate=RATE, hop_length=64)
-PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.fixture
@@ -46,24 +42,6 @@ def recording(tmp_path):
     path = tmp_path / "a b.wav"
     soundfile.write(path, samples, RATE)
     return path
-
-
-@pytest.fixture
-def figures(monkeypatch):
-    """Figures, kept in place of being made into PNG."""
-    kept = []
-    monkeypatch.setattr(module, "to_png", lambda figure: kept.append(figure) or PNG)
-    return kept
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return load_tokenizer(threads=1)
-
-
-def panels(figure):
-    """The axes that show a spectrogram; the others are colour bars."""
-    return [axis for axis in figure.axes if axis.get_ylabel().startswith("frequency")]
 
 
 def test_a_panel_for_each_front_end_with_seconds_and_hertz(recording, tmp_path, figures):
@@ -345,62 +323,6 @@ def test_times_that_are_not_true_are_said(recording, tmp_path, monkeypatch):
     set_timing(monkeypatch, WHOLE, linear=False)
     result = run(ulmo, "show", recording, "--out", tmp_path / "x.png", "--frontend", "mel")
     assert "time_not_linear  a b.wav: time was or may have been left out in it" in result.stdout
-
-
-class TestTokens:
-    """Tokens below the spectrogram."""
-
-    def test_have_the_colours_of_the_page_at_their_times(self, tokenizer, tmp_path, figures):
-        settings = tokenizer.prep
-        show(CALLS, tmp_path / "x.png", ["mel"], settings, tokenizer=tokenizer)
-        upper, lower = panels(figures[0])
-        assert upper.get_xlim() == lower.get_xlim()
-        (image,) = lower.images
-        ids = tokenizer.encode(CALLS).ids
-        codes, _ = describe_codes(tokenizer, Shown(ids, None, slice(0), np.empty(0), 0.04))
-        colours = {each["id"]: to_rgb(each["colour"]) for each in codes}
-        pixels = np.asarray(image.get_array()) / 255
-        assert pixels.shape == (4, 200, 4)
-        for column, band in ((0, 0), (16, 2), (100, 3), (199, 1)):
-            assert tuple(pixels[band, column]) == pytest.approx((*colours[ids[column, band]], 1))
-        assert image.get_extent() == pytest.approx((0, 8, 0, 4 * 56))
-        assert [label.get_text() for label in lower.get_yticklabels()] == [
-            *("0.2", "0.5", "1", "2", "3", "5", "7")
-        ]
-        assert not lower.texts
-
-    def test_of_a_part_are_those_of_the_whole_with_their_ids(self, tokenizer, tmp_path, figures):
-        show(
-            *(CALLS, tmp_path / "x.png", ["mel"], tokenizer.prep),
-            start=1.0,
-            seconds=0.8,
-            tokenizer=tokenizer,
-        )
-        upper, lower = panels(figures[0])
-        assert not upper.lines  # no tile begins in a file that is tokenized
-        ids = tokenizer.encode(CALLS).ids[25:45]
-        places = {text.get_position(): int(text.get_text()) for text in lower.texts}
-        assert len(places) == ids.size
-        for (x, y), code in places.items():
-            assert code == ids[int((x - 1) // 0.04), int(y // 56)]
-
-    def test_none_are_drawn_where_time_was_left_out(self, tokenizer, tmp_path, figures):
-        noise = np.random.default_rng(0).normal(0, 0.2, 32768).clip(-0.9, 0.9)
-        path = tmp_path / "20230501_120000T.WAV"
-        write_triggered(path, noise, 200, noise, rate=16000)
-        show(path, tmp_path / "x.png", ["mel"], tokenizer.prep, tokenizer=tokenizer)
-        opaque = np.asarray(panels(figures[0])[1].images[0].get_array())[..., 3] == 255
-        assert (opaque == opaque[0]).all()
-        starts = np.flatnonzero(np.diff(opaque[0].astype(int)))
-        np.testing.assert_allclose(0.04 * (starts + 1), [2.08, 2.048 + 3.2], atol=0.041)
-
-    def test_the_command_takes_the_front_end_of_the_tokenizer(self, tmp_path):
-        picture = tmp_path / "x.png"
-        done = run(ulmo, "show", CALLS, "--tokens", "--out", picture, "--seconds", 2)
-        assert done.exit_code == 0, done.output
-        assert done.stdout == f"2.00 s, up to 8000 Hz -> {picture}\n"
-        with Image.open(picture) as image:
-            assert image.height == 540  # two panels
 
 
 @pytest.mark.parametrize(
