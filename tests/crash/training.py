@@ -32,10 +32,12 @@ from ulmo.pipelines.loading import loading_tensorflow
 with loading_tensorflow():
     import tensorflow as tf
 
+    from ulmo.pipelines import run_loop
     from ulmo.pipelines.run_files import Checkpoints
     from ulmo.pipelines.train import trainer
 
-assert trainer.Checkpoints is Checkpoints  # all is imported before the first process is forked
+assert issubclass(trainer.Trainer, run_loop.RunLoop)
+assert run_loop.Checkpoints is Checkpoints  # all is imported before the first process is forked
 os.environ["LOKY_MAX_CPU_COUNT"] = "1"  # joblib starts no process to count the cores
 
 FLAGS = [

@@ -8,11 +8,12 @@ import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ulmo.config import UserError
 from ulmo.storage.atomic import make_folders, owner_of, publish, short_name, sync_folder
 from ulmo.storage.open_folder import open_folder
+from ulmo.storage.sealed import fingerprint
 
 _MAX_ENTRIES = 100  # in the folder, hidden ones included
 # Files that may lie beside the others. Names that begin with a dot may, too.
@@ -120,3 +121,17 @@ def _new(folder: Path) -> Path:
 
 def _old(folder: Path) -> Path:
     return folder.with_name(f".{short_name(folder.name)}.old")
+
+
+def hashes_of(values: Mapping[str, Any], identity: str) -> dict[str, str]:
+    """The hashes in a manifest of some values. identity: its fingerprint, whatever that is over."""
+    return {"fingerprint": identity, "card_hash": fingerprint(values["card"])}
+
+
+def check_hashes(values: Mapping[str, Any], identity: str) -> None:
+    """ValueError unless the hashes in a manifest are those of its values."""
+    expected = hashes_of(values, identity)
+    if values["fingerprint"] != expected["fingerprint"]:
+        raise ValueError("the fingerprint does not fit the contents")
+    if values["card_hash"] != expected["card_hash"]:
+        raise ValueError("card_hash does not fit the card")

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from ulmo.bundle.card import Card
+from ulmo.bundle.folder import check_hashes, hashes_of
 from ulmo.bundle.scores import may_have_scores
 from ulmo.bundle.weights import check_size
 from ulmo.config import ModelSettings, PrepSettings, Settings
@@ -52,10 +53,7 @@ class BundleManifest(Settings):
             raise ValueError(f"there are too many codes for {SCORES}")
         check_size(self.model)
         values = self.model_dump(mode="json")
-        if self.fingerprint != _identity(values):
-            raise ValueError("the fingerprint does not fit the contents")
-        if self.card_hash != fingerprint(values["card"]):
-            raise ValueError("card_hash does not fit the card")
+        check_hashes(values, _identity(values))
         return self
 
 
@@ -78,8 +76,7 @@ def build_manifest(
         "hashes": hashes,
         "card": card.model_dump(mode="json"),
     }
-    hashed = {"fingerprint": _identity(values), "card_hash": fingerprint(values["card"])}
-    return BundleManifest.model_validate({**values, **hashed})
+    return BundleManifest.model_validate({**values, **hashes_of(values, _identity(values))})
 
 
 def _identity(values: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from ulmo.arrays import Array
 from ulmo.bundle.card import Corpus, Text
-from ulmo.bundle.folder import FolderKind
+from ulmo.bundle.folder import FolderKind, check_hashes, hashes_of
 from ulmo.bundle.token_weights import tensor_shapes
 from ulmo.bundle.weights import tensors_header
 from ulmo.config import Settings, UserError
@@ -86,10 +86,7 @@ class TokenModelManifest(Settings):
     def _agrees(self) -> Self:
         check_tensors_size(self.model)
         values = self.model_dump(mode="json")
-        if self.fingerprint != _identity(values):
-            raise ValueError("the fingerprint does not fit the contents")
-        if self.card_hash != fingerprint(values["card"]):
-            raise ValueError("card_hash does not fit the card")
+        check_hashes(values, _identity(values))
         return self
 
 
@@ -140,8 +137,7 @@ def build_token_model(
         "weights": sha256(packed).hexdigest(),
         "card": card.model_dump(mode="json"),
     }
-    hashed = {"fingerprint": _identity(values), "card_hash": fingerprint(values["card"])}
-    manifest = TokenModelManifest.model_validate({**values, **hashed})
+    manifest = TokenModelManifest.model_validate({**values, **hashes_of(values, _identity(values))})
     return TokenModelBundle(folder, manifest, packed)
 
 

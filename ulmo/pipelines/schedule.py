@@ -31,7 +31,7 @@ class Course(Protocol):
         """Learning rate at the end."""
 
 
-class _Step(NamedTuple):
+class StepSettings(NamedTuple):
     """Settings of the next step."""
 
     learning_rate: float
@@ -46,7 +46,7 @@ class Schedule(NamedTuple):
     settings: Course
     all_steps: int
 
-    def at(self, steps: int, seconds: float) -> _Step:
+    def at(self, steps: int, seconds: float) -> StepSettings:
         """The settings of the next step, after `steps` steps and `seconds` of training.
 
         The learning rate falls along half a cosine from `learning_rate` to `final_learning_rate`
@@ -60,7 +60,7 @@ class Schedule(NamedTuple):
         first = self.settings.learning_rate
         last = min(self.settings.final_learning_rate, first)
         rate = last + (first - last) * (1 + math.cos(math.pi * progress)) / 2
-        return _Step(rate, progress < _REVIVE_UNTIL, progress >= _FIT_FROM, progress)
+        return StepSettings(rate, progress < _REVIVE_UNTIL, progress >= _FIT_FROM, progress)
 
     def end(self, *, epochs: int, stale: int, seconds: float) -> str | None:
         """Why training ends now: the name of a setting. None if it goes on.

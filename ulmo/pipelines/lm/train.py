@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ulmo.bundle.token_model import TokenFigures
 from ulmo.bundle.weights import measured_codes
-from ulmo.config import JobError, UserError, require
+from ulmo.config import require
 from ulmo.pipelines.lm.export import Trained, export_token_model, scores_of
 from ulmo.pipelines.lm.run_settings import TOKEN_RUN, TokenRun, plan_token_run
 from ulmo.pipelines.lm.streams import TokenCorpus, read_token_corpus
 from ulmo.pipelines.loading import catching_interrupts, loading_tensorflow
-from ulmo.storage.atomic import is_full, link_on_the_way, make_folder, sync_folder
-from ulmo.storage.lock import LOCK, locked
+from ulmo.pipelines.run_folder import PACKAGES, held_run, refuse_links
+from ulmo.storage.atomic import sync_folder
 from ulmo.storage.sealed import write_sealed
 from ulmo.tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
-    from ulmo.pipelines.lm.trainer import Reporter
+    from ulmo.pipelines.run_loop import Reporter
 
-_PACKAGES = ("tensorflow", "keras", "tensorboard")
 # Folders of a run. None of them may be a link; RUN_DIR itself may.
 _PLACES = ("checkpoints", "checkpoints/best", "tensorboard", "lm")
 
@@ -64,7 +63,7 @@ def train_token_model(
     Raises UserError for settings that cannot be met or packages that are missing, and after Ctrl-C
     KeyboardInterrupt, whose text says how to resume the run.
     """
-    require(*_PACKAGES)
+    require(*PACKAGES)
     opened = load_tokenizer(tokenizer)
     scores_of(opened)
     reporter.note("reading the tokens ...")
@@ -75,18 +74,8 @@ def train_token_model(
         resume=resume,
     )
     plan()  # all that can be refused is, before anything is written
-    make_folder(run_dir, "choose another")
-    go_on = f"go on with ulmo lm train {tokens_dir} {run_dir} --resume"
-    try:
-        with locked(run_dir / LOCK, run_dir):
-            return _run(corpus, run_dir, plan(), opened, reporter)
-    except KeyboardInterrupt as interrupt:
-        saved = str(interrupt) or "interrupted"
-        raise KeyboardInterrupt(f"{saved}: {go_on}") from None
-    except OSError as error:
-        if not is_full(error):
-            raise
-        raise JobError(f"{error}: make room, and {go_on}") from None
+    with held_run(run_dir, f"ulmo lm train {tokens_dir} {run_dir} --resume"):
+        return _run(corpus, run_dir, plan(), opened, reporter)
 
 
 def _run(
@@ -128,9 +117,7 @@ def _run(
 
 def _begin_run(run_dir: Path, run: TokenRun) -> None:
     """Write lm_train.json, from when on the run can be resumed."""
-    for place in map(run_dir.joinpath, _PLACES):
-        if link_on_the_way(place, run_dir):
-            raise UserError(f"{place} is a link: remove it, or begin a new run")
+    refuse_links(run_dir, _PLACES)
     write_sealed(run_dir / TOKEN_RUN, run)
     (run_dir / "checkpoints").mkdir(exist_ok=True)
     sync_folder(run_dir)

@@ -9,37 +9,33 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ulmo.config import LIMITS, JobError, Limits, TrainSettings, UserError, plain, require
+from ulmo.config import LIMITS, Limits, TrainSettings, UserError, plain, require
 from ulmo.dataset import has_sound, split_by_recording
 from ulmo.evaluation.tally import Metrics
 from ulmo.evaluation.verdict import Verdict
 from ulmo.jobs.best_effort import BestEffort
 from ulmo.pipelines.loading import catching_interrupts, loading_tensorflow
+from ulmo.pipelines.run_folder import PACKAGES, held_run, refuse_links
 from ulmo.pipelines.train.export import export
 from ulmo.pipelines.train.pairs import Pairs, read_pairs
 from ulmo.pipelines.train.pictures import draw_losses
 from ulmo.pipelines.train.run_settings import plan_run
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.atomic import (
-    is_full,
     is_temporary,
-    link_on_the_way,
-    make_folder,
     publish,
     sync_folder,
 )
 from ulmo.storage.csv_log import LogColumns
-from ulmo.storage.lock import LOCK, locked
 from ulmo.storage.names import path_of, path_text
 from ulmo.storage.open_folder import open_folder
 from ulmo.storage.run_manifest import RUN_MANIFEST, RunManifest
 from ulmo.storage.sealed import write_json, write_sealed
 
 if TYPE_CHECKING:
+    from ulmo.pipelines.run_loop import Reporter
     from ulmo.pipelines.train.own_tasks import OwnTasks
-    from ulmo.pipelines.train.trainer import Reporter
 
-_PACKAGES = ("tensorflow", "keras", "tensorboard")
 # Folders of a run. None of them may be a link; RUN_DIR itself may.
 _PLACES = ("checkpoints", "checkpoints/best", "pictures", "tensorboard", "tokenizer")
 _OWN_TILES = 256  # training tiles to measure objectives on if none are held out
@@ -80,7 +76,7 @@ def train(
     Raises UserError for settings that cannot be met or packages that are missing, and after Ctrl-C
     KeyboardInterrupt, whose text says how to resume the run.
     """
-    require(*_PACKAGES)
+    require(*PACKAGES)
     store = TileStore(tiles_dir)
     if not len(store):
         raise UserError(f"{tiles_dir} has no tiles to train on: every recording was refused")
@@ -90,18 +86,8 @@ def train(
     wanted = plan().train  # all that can be refused is, before anything is written
     _refuse_silence(store, wanted)
     pairs = _read_pairs(store, wanted, reporter)
-    make_folder(run_dir, "choose another")
-    go_on = f"go on with ulmo-train {tiles_dir} {run_dir} --resume"
-    try:
-        with locked(run_dir / LOCK, run_dir):
-            return _run(store, run_dir, plan(), reporter, pairs)
-    except KeyboardInterrupt as interrupt:
-        saved = str(interrupt) or "interrupted"
-        raise KeyboardInterrupt(f"{saved}: {go_on}") from None
-    except OSError as error:
-        if not is_full(error):
-            raise
-        raise JobError(f"{error}: make room, and {go_on}") from None
+    with held_run(run_dir, f"ulmo-train {tiles_dir} {run_dir} --resume"):
+        return _run(store, run_dir, plan(), reporter, pairs)
 
 
 def _refuse_silence(store: TileStore, settings: TrainSettings) -> None:
@@ -191,9 +177,7 @@ def _run(
 
 def _begin_run(run_dir: Path, manifest: RunManifest, best_effort: BestEffort) -> None:
     """Write train.json, from when on the run can be resumed; remove half-written files."""
-    for place in map(run_dir.joinpath, _PLACES):
-        if link_on_the_way(place, run_dir):
-            raise UserError(f"{place} is a link: remove it, or begin a new run")
+    refuse_links(run_dir, _PLACES)
     write_sealed(run_dir / RUN_MANIFEST, manifest)
     pictures = run_dir / "pictures"
     (run_dir / "checkpoints").mkdir(exist_ok=True)

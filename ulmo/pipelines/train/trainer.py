@@ -1,23 +1,17 @@
-"""A training run: model, optimizer, order of the data, checkpoints.
+"""A training run of a tokenizer: model, optimizer, order of the data, validation."""
 
-All that decides how the run continues is in `_State` or in the model, and both are in every
-checkpoint: a run that was stopped and resumed gives what an uninterrupted run gives.
-"""
-
-import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from ulmo.arrays import Indices
-from ulmo.config import ModelSettings, TrainSettings, UserError
+from ulmo.config import ModelSettings, TrainSettings
 from ulmo.dataset import (
     Loudness,
     ModelOutput,
@@ -30,11 +24,10 @@ from ulmo.dataset import (
 )
 from ulmo.evaluation.tally import Metrics, Tally
 from ulmo.evaluation.verdict import Verdict
-from ulmo.jobs.best_effort import BestEffort
 from ulmo.models.objectives.base import TrainingBatch
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
-from ulmo.pipelines.run_files import Checkpoints, RunLog
-from ulmo.pipelines.schedule import Schedule
+from ulmo.pipelines.run_loop import Reporter, RunLoop, Taken
+from ulmo.pipelines.schedule import StepSettings
 from ulmo.pipelines.train.codebook import start_codebook
 from ulmo.pipelines.train.feed import Feed
 from ulmo.pipelines.train.model import build_learner
@@ -42,55 +35,11 @@ from ulmo.pipelines.train.own_tasks import OwnTasks
 from ulmo.pipelines.train.pairs import Pairs
 from ulmo.pipelines.train.pictures import draw_reconstructions
 from ulmo.preprocessing.store import TileStore
-from ulmo.storage.checkpoint_files import numbers, what_is_wrong
+from ulmo.storage.checkpoint_files import numbers
 
 
-class Reporter(Protocol):
-    """Receives the progress of a run."""
-
-    def note(self, text: str) -> None:
-        """Something takes a while."""
-
-    def warn(self, text: str) -> None:
-        """Something went wrong, and training goes on."""
-
-    def begin(self, steps: int, done: int) -> None:
-        """Training begins, with `done` of `steps` steps done before."""
-
-    def batch(self, losses: dict[str, float]) -> None:
-        """A step is done."""
-
-    def epoch(self, row: dict[str, Any]) -> None:
-        """An epoch is done and validated."""
-
-
-class _State(NamedTuple):
-    """The position of a run: what a checkpoint holds beside the model and the optimizer."""
-
-    step: tf.Variable
-    epoch: tf.Variable  # finished epochs, validation included
-    sums: tf.Variable  # sums of the losses of the current epoch
-    best: tf.Variable  # lowest validation reconstruction of an epoch
-    stale: tf.Variable  # epochs since the best one
-    step_seconds: tf.Variable  # time spent in steps, in all sessions
-    seconds: tf.Variable  # all time spent, in all sessions: what `max_minutes` counts
-
-    @classmethod
-    def new(cls, losses: int) -> "_State":
-        """The state before the first step; `losses` is the number of losses of a step."""
-        return cls(
-            step=tf.Variable(0, dtype=tf.int64),
-            epoch=tf.Variable(0, dtype=tf.int64),
-            sums=tf.Variable(tf.zeros(losses, tf.float64)),
-            best=tf.Variable(np.inf, dtype=tf.float64),
-            stale=tf.Variable(0, dtype=tf.int64),
-            step_seconds=tf.Variable(0.0, dtype=tf.float64),
-            seconds=tf.Variable(0.0, dtype=tf.float64),
-        )
-
-
-class Trainer:
-    """Trains until a reason to end; set `interrupted` to end after the current batch."""
+class Trainer(RunLoop):
+    """Trains a VQ-VAE on tiles."""
 
     def __init__(
         self,
@@ -104,8 +53,6 @@ class Trainer:
         self.store = store
         self.settings = settings
         self.model_settings = model_settings
-        self.interrupted = False
-        self.best_effort = BestEffort(reporter.warn)
         self.loudness = Loudness(store, model_settings)
         prep, begun = store.manifest.settings, bool(numbers(folder))
         self.learner = build_learner(model_settings, settings, prep, init=not begun)
@@ -123,29 +70,19 @@ class Trainer:
         self.verdict: Verdict | None = None  # on held-out recordings
         self._exact = build_vqvae(model_settings) if settings.mixed_precision else self.model
         self._forward = _as_function(self._exact)
-        self.state = _State.new(len(self.learner.names))
-        self._schedule = Schedule(settings, settings.epochs * self.steps_per_epoch)
-        self._reporter = reporter
         self._fits = False
         self._train_step = _as_graph(self.learner.train_step)
         self._fit_step = _as_graph(self.learner.fit_step)
         self._test_step = _as_graph(self.learner.test_step)
-        self._saved_at = self._counted_at = time.monotonic()
-        variables = [variable.value for variable in self.learner.variables]
-        self._checkpoints = Checkpoints(
+        super().__init__(
             folder,
-            keep=2,
-            below=folder.parent,
-            variables=variables,
+            settings,
+            reporter,
+            steps_per_epoch=-(-len(self.split.train) // settings.batch_size),
+            sums=len(self.learner.names),
+            variables=[variable.value for variable in self.learner.variables],
             optimizer=self.learner.optimizer,
-            **self.state._asdict(),
         )
-        self._best = Checkpoints(folder / "best", keep=1, below=folder.parent, variables=variables)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches of one epoch."""
-        return -(-len(self.split.train) // self.settings.batch_size)
 
     @property
     def tiles_per_second(self) -> float:
@@ -159,38 +96,12 @@ class Trainer:
         """The held-out rows, or the training rows if none are held out."""
         return self.split.validation if len(self.split.validation) else self.split.train
 
-    def begin(self) -> None:
-        """Restore the latest checkpoint, or start the codebook and write the first checkpoint."""
-        self._counted_at = time.monotonic()
-        for checkpoints in (self._checkpoints, self._best):
-            checkpoints.tidy()
-        if self._checkpoints.numbers:
-            for path in self._checkpoints.restore():
-                line = f"{path} is {what_is_wrong(path)}: going on from the checkpoint before"
-                self._reporter.warn(line)
-        else:
-            if self.model.quantizer.starts_from_latents:
-                self._start_codebook()
-            self._write_checkpoint()
+    def judge(self) -> float | None:
+        """Held-out reconstruction, if the encoder learns from reconstruction alone.
 
-    def run(self, log: RunLog) -> str:
-        """Train to the end, and return why it ended.
-
-        The model is then that of the best epoch, or of the last if the encoder learns from more
-        than reconstruction.
+        Else it says little about the encoder, and None is returned.
         """
-        with self.best_effort("the progress"):
-            self._reporter.begin(self._schedule.all_steps, int(self.state.step))
-        self._saved_at = time.monotonic()
-        end = self._end()
-        while end is None:
-            end = self._epoch(log) or self._end()
-            if end == "max_minutes" and self.settings.autoencodes:
-                self._keep_if_best(self.validate())
-            self._save(log)
-        if end != "interrupt" and self._best.numbers:
-            self._best.restore()
-        return end
+        return self._judged(self.validate()) if self.settings.autoencodes else None
 
     def validate(self) -> Metrics | None:
         """Metrics on the held-out recordings; None if none are held out."""
@@ -233,112 +144,43 @@ class Trainer:
         """All weights of the model, by name."""
         return weights_of(self.model)
 
-    def _end(self) -> str | None:
-        if self.interrupted:
-            return "interrupt"
-        epochs, stale = int(self.state.epoch), int(self.state.stale)
-        return self._schedule.end(epochs=epochs, stale=stale, seconds=float(self.state.seconds))
+    def _start(self) -> None:
+        if self.model.quantizer.starts_from_latents:
+            self._start_codebook()
 
-    def _epoch(self, log: RunLog) -> str | None:
-        """Do the rest of an epoch, then validation; returns why it ended early, or None."""
-        epoch = int(self.state.epoch)
+    def _batches(self, epoch: int, done: int) -> Generator[TrainingBatch, None, None]:
         order = shuffled(self.split.train, seed=self.settings.seed, epoch=epoch)
-        step = int(self.state.step)
-        done = step - epoch * self.steps_per_epoch
         rows = list(batches(order, self.settings.batch_size))[done:]
-        with closing(self.feed.batches(rows, step)) as coming:
-            began = time.monotonic()
-            for batch in coming:
-                self._batch(batch, began, log)
-                end = self._end()
-                if end is not None:
-                    return end
-                if time.monotonic() - self._saved_at > 60 * self.settings.checkpoint_minutes:
-                    self._save(log)
-                began = time.monotonic()
-        self._close_epoch(log)
-        return None
+        return self.feed.batches(rows, epoch * self.steps_per_epoch + done)
 
-    def _batch(self, batch: TrainingBatch, began: float, log: RunLog) -> None:
-        """Take a step; its time, waiting for the batch included, counts from `began`."""
-        step = int(self.state.step)
-        now = self._schedule.at(step, float(self.state.seconds))
+    def _take(self, batch: TrainingBatch, now: StepSettings) -> Taken:
         self.learner.optimizer.learning_rate.assign(now.learning_rate)
         self.learner.progress.assign(now.progress)
         self._fits = self.learner.follows and now.fits
         self.model.quantizer.allow_revival(now.revives)
         losses = self.take_step(batch)
-        if not np.isfinite([losses["total"], losses["reconstruction"]]).all():
-            raise self._diverged("the loss is")
-        self.state.step.assign_add(1)
-        self.state.sums.assign_add([losses[name] for name in self.learner.names])
-        self.state.step_seconds.assign_add(time.monotonic() - began)
-        self._count_time()
-        log.batch({"step": step + 1, "epoch": int(self.state.epoch), **losses})
-        with self.best_effort("the progress"):
-            self._reporter.batch(losses)
+        self._refuse([losses["total"], losses["reconstruction"]])
+        return Taken(losses, [losses[name] for name in self.learner.names])
 
-    def _close_epoch(self, log: RunLog) -> None:
+    def _figures(self) -> tuple[dict[str, Any], float | None]:
         means = np.asarray(self.state.sums) / self.steps_per_epoch
-        row: dict[str, Any] = {"epoch": int(self.state.epoch), "step": int(self.state.step)}
         names = self.learner.names
-        row |= {f"train_{name}": float(mean) for name, mean in zip(names, means, strict=True)}
+        row = {f"train_{name}": float(mean) for name, mean in zip(names, means, strict=True)}
         metrics = self.validate()
         if metrics is not None and self.own_tasks is not None:
             row |= self.own_tasks.row(self.settings.objectives) | _validation_row(metrics)
-        self._keep_if_best(metrics)
-        self.state.sums.assign(np.zeros(len(names)))
-        self.state.epoch.assign_add(1)
-        picture = None
-        with self.best_effort("the picture of an epoch"):
-            picture = self.picture()
-        log.epoch(row, picture)
-        with self.best_effort("the progress"):
-            self._reporter.epoch(row)
-        self._count_time()
+        return row, self._judged(metrics)
 
-    def _count_time(self) -> None:
-        """Add the time since the last call to that of the run, whatever it was spent on."""
-        now = time.monotonic()
-        self.state.seconds.assign_add(now - self._counted_at)
-        self._counted_at = now
-
-    def _keep_if_best(self, metrics: Metrics | None) -> None:
-        """Save the model if its held-out reconstruction is the best so far.
-
-        Only if the encoder learns from reconstruction alone: else that says little about it.
-        """
+    def _judged(self, metrics: Metrics | None) -> float | None:
         if metrics is None or not self.settings.autoencodes:
-            return
-        if metrics.reconstruction < float(self.state.best):
-            self.state.best.assign(metrics.reconstruction)
-            self.state.stale.assign(0)
-            self._best.save()
-        else:
-            self.state.stale.assign_add(1)
+            return None
+        return metrics.reconstruction
 
-    def _save(self, log: RunLog) -> None:
-        """Write a checkpoint, after the logs: they are never behind it."""
-        log.flush()
-        self._write_checkpoint()
-        self._saved_at = time.monotonic()
+    def _kept(self) -> Iterable[Any]:
+        return (*self.learner.variables, *self.learner.optimizer.variables)
 
     def _start_codebook(self) -> None:
         start_codebook(self.model, self.feed, self.split.train, one_in=self.learner.one_in)
-
-    def _write_checkpoint(self) -> None:
-        """Write a checkpoint. UserError if a weight is not finite: the checkpoints before stay."""
-        variables = (*self.learner.variables, *self.learner.optimizer.variables)
-        numbers_of = (np.asarray(variable) for variable in variables)
-        if not all(np.isfinite(values).all() for values in numbers_of):
-            raise self._diverged("a weight is")
-        self._checkpoints.save()
-
-    def _diverged(self, what: str) -> UserError:
-        return UserError(
-            f"{what} not finite at step {int(self.state.step)}: begin a new run with a "
-            f"learning_rate below {self.settings.learning_rate:g}; the checkpoint before is kept"
-        )
 
 
 def _as_graph(step: Callable[..., Any]) -> Any:
