@@ -65,7 +65,11 @@ def test_a_bin_is_read_without_megatrons_index(tmp_path):
 
 
 def test_what_is_not_there_or_not_ours(tmp_path):
-    for name, reason in (("x.labels.txt", "cannot be read back"), ("x.npy", "is not a file")):
+    for name, reason in (
+        ("x.labels.txt", "cannot be read back"),
+        ("x.npy", "is not a file"),
+        ("folder", "is neither a file nor a folder"),
+    ):
         with pytest.raises(UserError, match=reason):
             list(read_corpus(tmp_path / name))
 

@@ -92,6 +92,8 @@ def read_corpus(path: Path | str, *, partial: bool = False) -> Iterator[StoredTo
     if path.is_dir():
         yield from _read_folder(path, partial)
         return
+    if not path.suffix and not path.exists():
+        raise UserError(f"{path} is neither a file nor a folder")
     if path.suffix not in kinds:
         raise UserError(f"{path} cannot be read back: only {', '.join(kinds)} can")
     if not path.is_file():

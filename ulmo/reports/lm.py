@@ -14,6 +14,7 @@ from ulmo.reports.events import heard_facts
 from ulmo.reports.inspect import Rows, corpora_rows, described, notes_rows
 from ulmo.reports.progress import counted, left_out_lines, named_lines
 from ulmo.reports.train import TrainProgress
+from ulmo.sequence.scoring import SHORT
 from ulmo.storage.names import path_text
 from ulmo.storage.sealed import json_values
 
@@ -89,9 +90,12 @@ def score_summary(summary: ScoreSummary, out: Path, left_out: Mapping[str, int])
     lines += left_out_lines(left_out)
     if counts.tokens:
         gain = (counts.bits_short - counts.bits) / counts.tokens
+        told = f"{gain:.3f} bits a token from what is longer ago than 1,024 tokens"
+        if counts.longest <= SHORT:
+            told = "nothing is longer ago than 1,024 tokens"
         lines += [
             f"bits        {counts.bits / counts.tokens:.3f} a token, of {counts.tokens:,} tokens",
-            f"gain        {gain:.3f} bits a token from what is longer ago than 1,024 tokens",
+            f"gain        {told}",
             f"copies      {counts.copied:,} of {counted(counts.columns, 'column')}",
         ]
     return "\n".join([*lines, f"output      {path_text(out)}"])

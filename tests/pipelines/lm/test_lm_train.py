@@ -156,6 +156,7 @@ def test_recordings_and_their_tokens_have_the_same_scores(trained, audio, tokens
         if other["copied_from_s"] is not None:
             assert other["copied_from_s"] < other["start_s"]
     assert rows[30]["start_utc"] == "2026-03-01T12:00:01.200000Z"
+    assert "gain        nothing is longer ago than 1,024 tokens" in first.stdout
     assert f"output      {tmp_path}/a.csv" in first.stdout
 
 

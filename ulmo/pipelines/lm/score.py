@@ -79,7 +79,7 @@ class ScoredStream(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Sums over some recordings."""
+    """Sums over some recordings, and the length of the longest."""
 
     recordings: int = 0
     columns: int = 0
@@ -87,17 +87,20 @@ class Counts(NamedTuple):
     bits: float = 0.0
     bits_short: float = 0.0
     copied: int = 0  # columns that are copies
+    longest: int = 0  # tokens of one recording
 
     def and_of(self, stream: ScoredStream) -> "Counts":
         """These, and those of one more stream."""
         scores = stream.scores
+        tokens = int(np.isfinite(scores.bits).sum())
         return Counts(
             self.recordings + 1,
             self.columns + len(scores.bits),
-            self.tokens + int(np.isfinite(scores.bits).sum()),
+            self.tokens + tokens,
             self.bits + float(np.nansum(scores.bits, dtype=np.float64)),
             self.bits_short + float(np.nansum(scores.bits_short, dtype=np.float64)),
             self.copied + int((scores.copied_from >= 0).sum()),
+            max(self.longest, tokens),
         )
 
 
