@@ -3,7 +3,7 @@
 rows of tiles.parquet -> batches of tiles -> model -> Tally
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -25,14 +25,19 @@ class Split(NamedTuple):
     validation: Indices  # view 0 only: the tiles themselves
 
 
-def split_by_recording(store: TileStore, fraction: float, seed: int) -> Split:
-    """Hold out a fraction of the recordings: at least one if it is above 0, but never all."""
-    names = np.unique(store.recordings)
-    held_out = 0
+def held_out(recordings: Iterable[str], fraction: float, seed: int) -> set[str]:
+    """A fraction of the different recordings: at least one if it is above 0, but never all."""
+    names = sorted(set(recordings))
+    count = 0
     if fraction > 0 and len(names) > 1:
-        held_out = min(max(round(len(names) * fraction), 1), len(names) - 1)
+        count = min(max(round(len(names) * fraction), 1), len(names) - 1)
     order = np.random.default_rng([seed, 0]).permutation(len(names))
-    chosen = np.isin(store.recordings, names[order[:held_out]])
+    return {names[place] for place in order[:count]}
+
+
+def split_by_recording(store: TileStore, fraction: float, seed: int) -> Split:
+    """Hold out a fraction of the recordings, with all of their tiles."""
+    chosen = np.isin(store.recordings, sorted(held_out(store.recordings, fraction, seed)))
     return Split(np.flatnonzero(~chosen), np.flatnonzero(chosen & (store.views == 0)))
 
 

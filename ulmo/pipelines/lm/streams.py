@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ulmo.arrays import Ids
 from ulmo.config import UserError
+from ulmo.dataset import held_out
 from ulmo.formats.read import read_corpus
 from ulmo.storage.sealed import fingerprint
 from ulmo.tokenizer import Tokenizer
@@ -68,12 +69,7 @@ class TokenSplit(NamedTuple):
 
 def split_tokens(corpus: TokenCorpus, fraction: float, seed: int) -> TokenSplit:
     """Hold out a fraction of the recordings: at least one if it is above 0, but never all."""
-    names = sorted(set(corpus.recordings))
-    held_out = 0
-    if fraction > 0 and len(names) > 1:
-        held_out = min(max(round(len(names) * fraction), 1), len(names) - 1)
-    order = np.random.default_rng([seed, 0]).permutation(len(names))
-    chosen = {names[place] for place in order[:held_out]}
+    chosen = held_out(corpus.recordings, fraction, seed)
     places = range(len(corpus.recordings))
     return TokenSplit(
         [place for place in places if corpus.recordings[place] not in chosen],
