@@ -22,6 +22,25 @@ class Interruptible(Protocol):
     interrupted: bool
 
 
+def refuse_strategy() -> None:
+    """Raise UserError if the caller or its surroundings share training out by tf.distribute.
+
+    Gradients would agree, and the codebooks of the replicas would silently differ. Does not import
+    TensorFlow.
+    """
+    if os.environ.get("TF_CONFIG"):
+        raise UserError(
+            "TF_CONFIG is set, and ulmo trains in one process: unset it, or every host would train "
+            "for itself"
+        )
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is not None and tensorflow.distribute.has_strategy():
+        raise UserError(
+            "a strategy of tf.distribute is active, and codebooks would differ between its "
+            "replicas: train outside of its scope"
+        )
+
+
 @contextmanager
 def loading_tensorflow() -> Iterator[None]:
     """Silence stderr while TensorFlow is imported: its libraries write to the descriptor itself.
