@@ -82,6 +82,30 @@ def use_threads(threads: int) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
+def use_devices(count: int) -> tuple[str, ...]:
+    """Names of the devices that share the rows of a batch; () if `count` is 1.
+
+    GPUs, if there are any; else parts of the CPU, which share its threads. UserError if there are
+    fewer GPUs, or if TensorFlow runs already with fewer parts.
+    """
+    if count == 1:
+        return ()
+    import tensorflow as tf
+
+    kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+    if kind == "CPU":
+        (processor,) = tf.config.list_physical_devices("CPU")
+        parts = [tf.config.LogicalDeviceConfiguration()] * count
+        with suppress(RuntimeError):  # it is running already, perhaps with enough parts
+            tf.config.set_logical_device_configuration(processor, parts)
+    found = [device.name for device in tf.config.list_logical_devices(kind)]
+    if len(found) < count and kind == "GPU":
+        raise UserError(f"there are {len(found)} GPUs, and devices is {count}: set fewer")
+    if len(found) < count:
+        raise UserError("TensorFlow is running already: its devices cannot change")
+    return tuple(found[:count])
+
+
 @contextmanager
 def _silence() -> Iterator[None]:
     """Send what is written to the descriptor of stderr nowhere."""
