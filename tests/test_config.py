@@ -116,6 +116,7 @@ BOUNDS = {
         "checkpoint_minutes": ((1e-6,), (0.0,)),
         "mixed_precision": ((True, False), ("perhaps", 2)),
         "seed": ((0, 2**31 - 1), (-1, 2**31)),
+        "devices": ((1, 64), (0, 65)),
         "threads": ((0, 1024), (-1, 1025)),
     },
 }

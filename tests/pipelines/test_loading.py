@@ -5,10 +5,14 @@ import signal
 
 import keras
 import pytest
+import tensorflow as tf
 
+from tests.pipelines.training import Silent
 from ulmo.cli import start
 from ulmo.config import UserError
+from ulmo.pipelines.lm.train import train_token_model
 from ulmo.pipelines.loading import loading_tensorflow
+from ulmo.pipelines.train.train import train
 
 
 @pytest.fixture
@@ -40,6 +44,28 @@ def test_another_backend_that_runs_already_is_refused(monkeypatch):
         loading_tensorflow(),
     ):
         pytest.fail("it was loaded")
+
+
+@pytest.fixture(params=["tokenizer", "token model"])
+def training(request, tmp_path):
+    """A training of nothing, which is refused before it reads anything."""
+    if request.param == "tokenizer":
+        return lambda: train(tmp_path, tmp_path / "run", {}, {}, Silent())
+    return lambda: train_token_model(tmp_path, tmp_path / "run", Silent())
+
+
+def test_the_scope_of_a_strategy_is_refused(training):
+    with (
+        tf.distribute.OneDeviceStrategy("/cpu:0").scope(),
+        pytest.raises(UserError, match="codebooks would differ between its replicas: train outs"),
+    ):
+        training()
+
+
+def test_a_cluster_is_refused(training, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1"]}}')
+    with pytest.raises(UserError, match="TF_CONFIG is set, and ulmo trains in one process: unset"):
+        training()
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ class TokenTrainSettings(Settings):
         "Optimisation": (
             *("streams", "columns", "epochs", "max_minutes", "patience", "validation_fraction"),
             *("learning_rate", "final_learning_rate", "weight_decay", "dropout"),
-            *("threads", "seed"),
+            *("devices", "threads", "seed"),
         ),
         "Output": ("checkpoint_minutes",),
     }
@@ -93,5 +93,7 @@ class TokenTrainSettings(Settings):
     """Minutes between checkpoints within an epoch; each epoch ends with one, too."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Seed of the split, the order of the recordings and the initial weights."""
+    devices: Annotated[int, Field(ge=1, le=64)] = 1
+    """GPUs that share the streams; without a GPU, parts of the CPU."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads; 0 uses all cores. With 1, the same seed and tokens give the same weights."""

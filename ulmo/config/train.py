@@ -21,7 +21,7 @@ class TrainSettings(Settings):
         "Optimisation": (
             *("batch_size", "epochs", "max_minutes", "patience", "validation_fraction"),
             *("learning_rate", "final_learning_rate", "silence_weight"),
-            *("mixed_precision", "threads", "seed"),
+            *("mixed_precision", "devices", "threads", "seed"),
         ),
         "Output": ("checkpoint_minutes",),
     }
@@ -64,6 +64,8 @@ class TrainSettings(Settings):
     """Compute in bfloat16; weights and codebook stay float32."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Seed of the split, the order of the tiles, the initial weights and the revived codes."""
+    devices: Annotated[int, Field(ge=1, le=64)] = 1
+    """GPUs that share the tiles of each step; without a GPU, parts of the CPU."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads; 0 uses all cores. With 1, the same seed and data give the same weights."""
 

@@ -5,10 +5,15 @@ from typing import Any, ClassVar, Literal
 import keras
 
 from ulmo.config import Convolution, ModelSettings
+from ulmo.models.devices import Devices, spread_rows
 
 
 class Stack(keras.layers.Layer):
-    """The layers of one part of `settings`, in order; the weights depend on `seed` alone."""
+    """The layers of one part of `settings`, in order; the weights depend on `seed` alone.
+
+    With several `devices`, each computes some rows of a batch; they are no part of the
+    configuration, and there are none at first.
+    """
 
     part: ClassVar[Literal["encoder", "decoder"]]
 
@@ -18,6 +23,7 @@ class Stack(keras.layers.Layer):
         super().__init__(**kwargs)
         self.settings = ModelSettings.model_validate(settings)
         self.seed = seed
+        self.devices: Devices = ()
         records = getattr(self.settings, self.part)
         self.blocks = [_layer(r, seed + i, self.dtype_policy) for i, r in enumerate(records)]
 
@@ -28,7 +34,10 @@ class Stack(keras.layers.Layer):
             shape = layer.compute_output_shape(shape)
 
     def run_blocks(self, features: Any) -> Any:
-        """Apply all layers."""
+        """Apply all layers, on all devices."""
+        return spread_rows(self._run, [features], self.devices)
+
+    def _run(self, features: Any) -> Any:
         for layer in self.blocks:
             features = layer(features)
         return features

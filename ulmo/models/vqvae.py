@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ulmo.config import AUTOENCODED, ModelSettings, stage_names
 from ulmo.models.decoder import Decoder
+from ulmo.models.devices import Devices
 from ulmo.models.encoder import Encoder
 from ulmo.models.quantizers import QUANTIZERS
 from ulmo.models.stack import Stack
@@ -181,8 +182,11 @@ class VQVAE(keras.Model):
         return cls(**{**config, **parts})
 
 
-def build_vqvae(settings: ModelSettings, seed: int = 0) -> VQVAE:
-    """The model of the settings; its weights depend on the seed alone."""
+def build_vqvae(settings: ModelSettings, seed: int = 0, devices: Devices = ()) -> VQVAE:
+    """The model of the settings; its weights depend on the seed alone.
+
+    Encoder and decoder compute on the `devices`, each some tiles of a batch.
+    """
     seeds = np.random.SeedSequence(seed).generate_state(3) >> 1
     encoder_seed, quantizer_seed, decoder_seed = (int(number) for number in seeds)
     model = VQVAE(
@@ -192,6 +196,7 @@ def build_vqvae(settings: ModelSettings, seed: int = 0) -> VQVAE:
         commitment_cost=settings.commitment_cost,
     )
     model.build((None, settings.tile_size, None, 1))
+    model.encoder.devices = model.decoder.devices = devices
     return model
 
 

@@ -117,6 +117,20 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(trained, tokens, bu
         np.testing.assert_allclose(other.tensors()[name], values, atol=2e-2, err_msg=name)
 
 
+def test_devices_share_the_streams_and_learn_what_one_learns(
+    trained, tokens, bundle, tmp_path, monkeypatch
+):
+    """A device named three times stands for three: one of them has no stream."""
+    monkeypatch.setattr("ulmo.pipelines.lm.trainer.use_devices", lambda count: ("CPU:0",) * count)
+    options = {"model": MODEL, "settings": {**SETTINGS, "devices": 3}, "tokenizer": bundle}
+    with pytest.raises(KeyboardInterrupt):
+        train_token_model(tokens, tmp_path / "run", Silent(interrupt_at=4), **options)
+    found = read_csv(tmp_path / "run" / "losses.csv")
+    for row, expected in zip(found, read_csv(trained / "losses.csv"), strict=False):
+        assert float(row["bits"]) == pytest.approx(float(expected["bits"]), rel=1e-4)
+    assert len(found) == 4
+
+
 def test_wrong_usage_of_training_is_one_line(trained, tokens, bundle, audio, tmp_path):
     def refused(*arguments, words):
         assert_refused(run(command, "lm", "train", *arguments), *words)

@@ -1,5 +1,7 @@
 """Training that is stopped, and goes on as if it had not been."""
 
+import csv
+import io
 import os
 import shutil
 import signal
@@ -76,6 +78,28 @@ def test_a_run_that_was_interrupted_ends_as_if_never_stopped(
     forks.start("train", few_tiles, folder, "--resume")
     assert forks.status() == 0, forks.errors()
     assert contents(folder) == undisturbed
+
+
+def test_two_devices_learn_what_one_learns_and_go_on_after_a_kill(
+    undisturbed, forks, few_tiles, tmp_path
+):
+    """The losses of one device, to rounding; a run that was killed ends in the same bytes."""
+    whole, killed = (contents_of_two(forks, few_tiles, tmp_path / name) for name in ("a", "b"))
+    assert whole == killed
+    one, two = (io.StringIO(each["losses.csv"].decode()) for each in (undisturbed, whole))
+    for row, expected in zip(csv.DictReader(two), csv.DictReader(one), strict=True):
+        assert float(row["total"]) == pytest.approx(float(expected["total"]), rel=1e-3)
+
+
+def contents_of_two(forks, tiles, folder):
+    """What a training on two devices leaves; that of the folder b is killed on the way."""
+    arguments = (tiles, folder, *SMALL, "--devices", "2")
+    if folder.name == "b":
+        assert stop(forks, folder, arguments, signal.SIGKILL, rows=STEPS) == -signal.SIGKILL
+        arguments = (tiles, folder, "--resume")
+    forks.start("train", *arguments)
+    assert forks.status() == 0, forks.errors()
+    return contents(folder)
 
 
 def test_kills_full_disks_and_broken_pictures_change_nothing(

@@ -36,6 +36,7 @@ class BYOL(TwoViews):
         self.predictor = projector(OUTPUTS, self.seed + 2)
         self.target_encoder = Encoder.from_config(model.encoder.get_config())
         self.target_encoder.build((None, self.settings.tile_size, None, 1))
+        self.target_encoder.devices = model.encoder.devices
         self.target_projector = projector(self.settings.column_length, self.seed)
         for target, online in self._copies(model):
             target.trainable = False

@@ -14,7 +14,7 @@ from ulmo.config import require
 from ulmo.pipelines.lm.export import Trained, export_token_model, scores_of
 from ulmo.pipelines.lm.run_settings import TOKEN_RUN, TokenRun, plan_token_run
 from ulmo.pipelines.lm.streams import TokenCorpus, read_token_corpus
-from ulmo.pipelines.loading import catching_interrupts, loading_tensorflow
+from ulmo.pipelines.loading import catching_interrupts, loading_tensorflow, refuse_strategy
 from ulmo.pipelines.run_folder import PACKAGES, held_run, refuse_links
 from ulmo.storage.atomic import sync_folder
 from ulmo.storage.sealed import write_sealed
@@ -64,6 +64,7 @@ def train_token_model(
     KeyboardInterrupt, whose text says how to resume the run.
     """
     require(*PACKAGES)
+    refuse_strategy()
     opened = load_tokenizer(tokenizer)
     scores_of(opened)
     reporter.note("reading the tokens ...")

@@ -11,9 +11,10 @@ import tensorflow as tf
 from ulmo.arrays import Array, Ids
 from ulmo.bundle.token_weights import weight_shapes
 from ulmo.config.token_model import TokenModelSettings, TokenTrainSettings
+from ulmo.models.devices import spread_rows
 from ulmo.models.token_model.model import ModelState, TokenModel
 from ulmo.pipelines.lm.streams import Streams, TokenCorpus, split_tokens
-from ulmo.pipelines.loading import use_threads
+from ulmo.pipelines.loading import use_devices, use_threads
 from ulmo.pipelines.run_loop import Reporter, RunLoop, Taken
 from ulmo.pipelines.schedule import StepSettings
 from ulmo.sequence.network import attention_bias
@@ -40,6 +41,7 @@ class TokenTrainer(RunLoop):
     ) -> None:
         if settings.threads:
             use_threads(settings.threads)
+        self._devices = use_devices(settings.devices)
         keras.utils.set_random_seed(settings.seed)
         self.corpus, self.settings = corpus, settings
         self.split = split_tokens(corpus, settings.validation_fraction, settings.seed)
@@ -109,26 +111,37 @@ class TokenTrainer(RunLoop):
             epoch=epoch,
         )
 
-    def _bits(self, logits: Any, ids: Any) -> tuple[Any, Any]:
-        """Sums of the bits and of the tokens: special tokens are not predicted."""
-        counted = tf.cast(ids < self._codes, tf.float32)
-        nats = tf.nn.sparse_softmax_cross_entropy_with_logits(
-            tf.minimum(ids, self._codes - 1), logits
-        )
-        return tf.reduce_sum(nats * counted) * _BITS, tf.reduce_sum(counted)
+    def _bits(self, ids: Any, known: Any, *, training: bool) -> tuple[Any, Any, Any]:
+        """Sums of the bits and of the tokens, and what is known after them.
+
+        Special tokens are not predicted. Each device computes some streams.
+        """
+
+        def of_streams(ids: Any, *parts: Any) -> tuple[Any, Any, Any]:
+            before = tf.nest.pack_sequence_as(known, parts)
+            logits, after = self.model(ids, before, training=training)
+            ids = ids[:, 1:]
+            counted = tf.cast(ids < self._codes, tf.float32)
+            nats = tf.nn.sparse_softmax_cross_entropy_with_logits(
+                tf.minimum(ids, self._codes - 1), logits
+            )
+            sums = (tf.reduce_sum(each, axis=(1, 2)) for each in (nats * counted, counted))
+            return *sums, after
+
+        streams = [ids, *tf.nest.flatten(known)]
+        bits, tokens, after = spread_rows(of_streams, streams, self._devices)
+        return tf.reduce_sum(bits) * _BITS, tf.reduce_sum(tokens), after
 
     def _learn(self, ids: Any, known: Any) -> tuple[Any, Any, Any]:
         with tf.GradientTape() as tape:
-            logits, after = self.model(ids, known, training=True)
-            bits, tokens = self._bits(logits, ids[:, 1:])
+            bits, tokens, after = self._bits(ids, known, training=True)
             loss = bits / tf.maximum(tokens, 1.0)
         variables = self.model.trainable_variables
         self._optimizer.apply(tape.gradient(loss, variables), variables)
         return bits, tokens, after
 
     def _measure(self, ids: Any, known: Any) -> tuple[Any, Any, Any]:
-        logits, after = self.model(ids, known, training=False)
-        return *self._bits(logits, ids[:, 1:]), after
+        return self._bits(ids, known, training=False)
 
     def _start(self) -> None:
         """All that the first step needs is there from the beginning."""

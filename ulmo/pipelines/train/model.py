@@ -12,7 +12,7 @@ from ulmo.config import NO_LIMITS, ModelSettings, PrepSettings, TrainSettings, U
 from ulmo.models.learner import Learner
 from ulmo.models.objectives import OBJECTIVES
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
-from ulmo.pipelines.loading import use_threads
+from ulmo.pipelines.loading import use_devices, use_threads
 from ulmo.storage.differences import differences
 from ulmo.storage.names import path_of
 
@@ -29,15 +29,17 @@ def build_learner(
 ) -> Learner:
     """The model, its objectives and its optimizer; with `init`, `settings.init` is applied.
 
-    TensorFlow gets the `settings.threads`: UserError if it runs already with another number.
+    TensorFlow gets the `settings.threads` and `settings.devices`: UserError if it runs already with
+    another number, or if there are fewer GPUs.
     """
     if settings.threads:
         use_threads(settings.threads)
+    devices = use_devices(settings.devices)
     policy = "mixed_bfloat16" if settings.mixed_precision else "float32"
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
-        model = build_vqvae(model_settings, settings.seed)
+        model = build_vqvae(model_settings, settings.seed, devices)
         if init and settings.init is not None:
             _init_encoder(model, model_settings, prep, path_of(settings.init))
         objectives = {

@@ -23,9 +23,9 @@ from ulmo.storage.lock import is_free
 from ulmo.storage.names import path_of, path_text, portable
 from ulmo.storage.run_manifest import RunManifest, read_run
 
-# Settings that may change when a run is resumed. They decide when it ends; the learning rate and
-# the end of revival follow from that.
-_MAY_CHANGE = frozenset({"epochs", "max_minutes", "patience", "checkpoint_minutes"})
+# Settings that may change when a run is resumed. They decide when it ends, and the learning rate
+# and the end of revival follow from that; or, as `devices`, they change rounding alone.
+_MAY_CHANGE = frozenset({"epochs", "max_minutes", "patience", "checkpoint_minutes", "devices"})
 
 
 def plan_run(

@@ -14,7 +14,7 @@ from ulmo.dataset import has_sound, split_by_recording
 from ulmo.evaluation.tally import Metrics
 from ulmo.evaluation.verdict import Verdict
 from ulmo.jobs.best_effort import BestEffort
-from ulmo.pipelines.loading import catching_interrupts, loading_tensorflow
+from ulmo.pipelines.loading import catching_interrupts, loading_tensorflow, refuse_strategy
 from ulmo.pipelines.run_folder import PACKAGES, held_run, refuse_links
 from ulmo.pipelines.train.export import export
 from ulmo.pipelines.train.pairs import Pairs, read_pairs
@@ -77,6 +77,7 @@ def train(
     KeyboardInterrupt, whose text says how to resume the run.
     """
     require(*PACKAGES)
+    refuse_strategy()
     store = TileStore(tiles_dir)
     if not len(store):
         raise UserError(f"{tiles_dir} has no tiles to train on: every recording was refused")

@@ -68,7 +68,9 @@ class Trainer(RunLoop):
         self.split = Split(self.feed.rows(split.train), split.validation)
         self.own_tasks: OwnTasks | None = None
         self.verdict: Verdict | None = None  # on held-out recordings
-        self._exact = build_vqvae(model_settings) if settings.mixed_precision else self.model
+        self._exact = self.model
+        if settings.mixed_precision:
+            self._exact = build_vqvae(model_settings, devices=self.model.encoder.devices)
         self._forward = _as_function(self._exact)
         self._fits = False
         self._train_step = _as_graph(self.learner.train_step)
