@@ -22,9 +22,9 @@ class _NoPandas:
 
 def hide_pandas() -> None:
     """Have libraries find no pandas from now on, unless it is imported already."""
-    sys.meta_path.insert(0, _NoPandas)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _NoPandas)
 
 
 def show_pandas() -> None:
     """Undo one call of `hide_pandas`."""
-    sys.meta_path.remove(_NoPandas)  # type: ignore[arg-type]
+    sys.meta_path.remove(_NoPandas)
