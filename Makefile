@@ -15,7 +15,10 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 demo: $(STAMP)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh data_samples/demo.sh demo_out
 
+# Byte code is kept, or each of the processes that tests start compiles ulmo anew.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(STAMP) lint
+	$(BIN)/python -m compileall -q ulmo tests
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 # Builds the wheel, installs it alone in a fresh environment, and tokenizes a file with it.

@@ -53,11 +53,24 @@ WITHOUT_COVERAGE = (
 COVERED = 2  # examples of one test with coverage, evenly spread over all
 
 
+UNCOVERED = pytest.StashKey[bool]()
+
+
+def _coverage(config):
+    """What starts and stops coverage; None if there is none."""
+    plugin = config.pluginmanager.getplugin("_cov")
+    return plugin and plugin.cov_controller
+
+
+def pytest_configure(config):
+    """pytest-cov starts coverage twice in a worker of xdist: what is paused would go on."""
+    if hasattr(config, "workerinput") and (coverage := _coverage(config)):
+        coverage.cov.stop()
+
+
 def pytest_collection_modifyitems(config, items):
     """The files that take longest come first, so that no worker is left alone with one."""
     items.sort(key=lambda item: not item.path.name.startswith(LONGEST))
-    if config.getoption("cov_source", None) is None or config.getoption("no_cov", False):
-        return
     tests = defaultdict(list)
     for item in items:
         tests[item.path, item.nodeid.partition("[")[0]].append(item)
@@ -66,19 +79,21 @@ def pytest_collection_modifyitems(config, items):
         alone = path.name.startswith(WITHOUT_COVERAGE)
         for number, item in enumerate(examples):
             long = item.get_closest_marker("kills") or hypothesis.is_hypothesis_test(item.obj)
-            if alone or number % step or long:
-                item.add_marker("no_cover")
+            item.stash[UNCOVERED] = bool(alone or number % step or long)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item, nextitem):
-    """What a test without coverage starts has none either."""
-    kept = {}
-    if item.get_closest_marker("no_cover"):
-        kept = {name: os.environ.pop(name) for name in [*os.environ] if name.startswith("COV")}
+    """A test without coverage has none in its fixtures either, nor in what it starts."""
+    coverage = _coverage(item.config)
+    if coverage is None or not item.stash[UNCOVERED]:
+        return (yield)
+    kept = {name: os.environ.pop(name) for name in [*os.environ] if name.startswith("COV")}
+    coverage.pause()
     try:
         return (yield)
     finally:
+        coverage.resume()
         os.environ.update(kept)
 
 

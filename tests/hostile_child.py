@@ -22,6 +22,7 @@ from ulmo.formats.folder import folder_ledger
 from ulmo.formats.header import read_stored
 from ulmo.formats.read import read_corpus
 from ulmo.jobs.outcome import Prepared
+from ulmo.no_pandas import hide_pandas
 from ulmo.pipelines.evaluate.labelled import find_labelled
 from ulmo.pipelines.verify.verify import verify
 from ulmo.preprocessing.store import TilesManifest, TileStore
@@ -146,5 +147,6 @@ def in_child(kind, path, good, bait):
 
 if __name__ == "__main__":
     np.zeros(1)
+    hide_pandas()
     for line in sys.stdin:
         print(json.dumps(in_child(*json.loads(line))), flush=True)

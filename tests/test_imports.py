@@ -30,6 +30,7 @@ COMMANDS = {*TOKENIZING, *ARRAYS, *OTHERS}
 ROOMS = {
     "arrays": set(),
     "config": set(),
+    "no_pandas": set(),
     "vocabulary": set(),
     "tokens": set(),
     "storage": {"config"},
@@ -38,7 +39,7 @@ ROOMS = {
     "evaluation": FILES,
     "sequence": FILES,
     "formats": {*FILES, "jobs"},
-    "jobs": {"config", "storage"},
+    "jobs": {"config", "no_pandas", "storage"},
     "bundle": {*FILES, "preprocessing", "encoding"},
     "encoding": {"arrays", "config"},
     "decoding": {*BASE, "preprocessing", "bundle", "encoding"},
@@ -50,14 +51,14 @@ ROOMS = {
     "pictures": {"config", "storage", "tokens"},
     "pipelines": COMMANDS,
     "reports": {*COMMANDS, "pipelines"},
-    "cli": {*COMMANDS, "pipelines", "reports", ""},
+    "cli": {*COMMANDS, "no_pandas", "pipelines", "reports", ""},
     "__main__": {"cli"},
     "": {*BASE, "formats", "pipelines", "preprocessing", "token_model", "tokenizer"},
 }
 """Each room, and the rooms that it may import; "" is ulmo/__init__.py."""
 INSIDE = {"reading": {"reading"}, "times": {"reading", "times"}}
 """Each folder of preprocessing that knows few others, and the parts of it that it may import."""
-EAGER = {"cli": {"config", "cli", ""}, "": set()}
+EAGER = {"cli": {"config", "cli", "no_pandas", ""}, "": set()}
 """What these rooms may import outside functions, so that `--help` stays cheap."""
 FRAMEWORKS = {"tensorflow", "keras"}
 KERAS_ROOMS = {"models", "pipelines"}
@@ -222,7 +223,7 @@ sys.argv[0] = "command"
 """
 
 
-def run(statement, *arguments, heavy=FRAMEWORKS):
+def run(statement, *arguments, heavy=frozenset({*FRAMEWORKS, "pandas"})):
     """Run a statement with arguments; it must end well, and load nothing heavy."""
     script = RUNNER.format(names=heavy, statement=statement)
     command = [sys.executable, "-c", script, *map(str, arguments)]

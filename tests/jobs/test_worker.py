@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.toys import chat, crook, double, fail, leave, lie, use_pool
+from tests.jobs.toys import chat, crook, double, fail, finds, leave, lie, use_pool
 from ulmo.config import JobError, UserError
 from ulmo.formats.publish import TakenError
 from ulmo.jobs import worker
@@ -125,6 +125,9 @@ class TestResults:
 
     def test_a_large_job_and_a_large_result(self, one):
         assert one(bytes.upper, b"x" * (8 << 20)) == b"X" * (8 << 20)
+
+    def test_there_is_no_pandas_for_pyarrow_to_import(self, one):
+        assert (one(finds, "pandas"), one(finds, "json")) == (False, True)
 
     def test_a_result_that_cannot_be_sent(self, one):
         with pytest.raises((AttributeError, pickle.PicklingError), match="pickle"):

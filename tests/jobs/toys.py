@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib import import_module
 
 from ulmo.config import UserError
 
@@ -15,6 +16,15 @@ def chat(number):
     print("said by Python", flush=True)
     os.write(1, b"said by C\n")
     return number
+
+
+def finds(name):
+    """Whether a module can be imported."""
+    try:
+        import_module(name)
+    except ModuleNotFoundError:
+        return False
+    return True
 
 
 def lie(_):

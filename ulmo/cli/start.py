@@ -9,6 +9,8 @@ import os
 import signal
 from importlib import import_module
 
+from ulmo.no_pandas import hide_pandas, show_pandas
+
 TYPE_CHECKING = False  # as of typing, which is slow to import
 if TYPE_CHECKING:
     from types import FrameType
@@ -47,6 +49,15 @@ def tokenize() -> None:
 
 
 def _run(module: str, name: str, how: "dict[str, Any]") -> None:
+    """Run a command, without pandas."""
+    hide_pandas()
+    try:
+        _run_interruptible(module, name, how)
+    finally:
+        show_pandas()
+
+
+def _run_interruptible(module: str, name: str, how: "dict[str, Any]") -> None:
     """Run a command. Workers inherit the environment that is left, too."""
     for setting in [each for each in os.environ if each.startswith(_FOREIGN)]:
         del os.environ[setting]

@@ -30,6 +30,7 @@ from ulmo.config import JobError
 from ulmo.config.descriptors import fill_descriptors
 from ulmo.jobs.memory import keep_freed_memory
 from ulmo.jobs.progress import Progress, set_report
+from ulmo.no_pandas import hide_pandas
 
 _READY = b"\n<ulmo worker is ready>\n"
 _MOST_NOISE = 1 << 16  # bytes that another program in the worker's place may print
@@ -196,6 +197,7 @@ class _Reports:
 def main() -> None:
     """Do jobs until there are no more. The process ends at once if its parent does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    hide_pandas()
     fill_descriptors()
     _end_with_parent()
     jobs: SimpleQueue[bytes] = SimpleQueue()
