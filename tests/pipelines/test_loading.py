@@ -62,12 +62,6 @@ def test_the_scope_of_a_strategy_is_refused(training):
         training()
 
 
-def test_a_cluster_is_refused(training, monkeypatch):
-    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1"]}}')
-    with pytest.raises(UserError, match="TF_CONFIG is set, and ulmo trains in one process: unset"):
-        training()
-
-
 @pytest.fixture
 def own_ctrl_c():
     """A command leaves Ctrl-C to end the process; the tests behind this one have theirs."""

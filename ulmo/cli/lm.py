@@ -73,10 +73,15 @@ def train(
     """
     model = cli.given(flags, TokenModelSettings)
     settings = cli.given(flags, TokenTrainSettings)
-    TokenTrainSettings.read(settings)
+    read = TokenTrainSettings.read(settings)
+    from ulmo.pipelines.hosts import Hosts
     from ulmo.pipelines.lm.train import train_token_model
     from ulmo.reports.lm import TokenTrainProgress, token_train_json, token_train_summary
 
+    if (hosts := Hosts.here()).place:
+        with TokenTrainProgress(quiet=quiet) as progress:
+            hosts.follow(progress.note, devices=read.devices, threads=read.threads)
+        return
     with TokenTrainProgress(quiet=quiet) as progress:
         summary = train_token_model(
             *(tokens_dir, run_dir, progress),

@@ -46,7 +46,9 @@ def train(
     **flags: Any,
 ) -> None:
     """Train a VQ-VAE on the tiles in TILES_DIR, and write its tokenizer into RUN_DIR."""
+    from ulmo.pipelines.hosts import Hosts
     from ulmo.preprocessing.store import read_manifest
+    from ulmo.reports.train import TrainProgress, train_summary
     from ulmo.storage.names import portable
 
     model = cli.merged(config, "model", cli.given(flags, ModelSettings))
@@ -58,14 +60,18 @@ def train(
         if flags[name] is not None:
             named[name] = portable(Path(flags[name]))
     settings = cli.merged(config, "train", {**cli.given(flags, TrainSettings), **named})
-    checked = {"model": ModelSettings.read(model), "train": TrainSettings.read(settings)}
+    read = TrainSettings.read(settings)
+    if (hosts := Hosts.here()).place:
+        with TrainProgress(quiet=quiet) as progress:
+            hosts.follow(progress.note, devices=read.devices, threads=read.threads)
+        return
+    checked = {"model": ModelSettings.read(model), "train": read}
     limits = Limits.read(cli.given(flags, Limits))
     if print_config:
         click.echo(to_toml(dict(checked)))
         return
     from ulmo.pipelines.train.train import train as run
     from ulmo.reports.as_json import train_json
-    from ulmo.reports.train import TrainProgress, train_summary
 
     with TrainProgress(quiet=quiet) as progress:
         summary = run(tiles_dir, run_dir, model, settings, progress, resume=resume, limits=limits)

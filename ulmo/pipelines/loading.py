@@ -23,21 +23,16 @@ class Interruptible(Protocol):
 
 
 def refuse_strategy() -> None:
-    """Raise UserError if the caller or its surroundings share training out by tf.distribute.
+    """Raise UserError if the caller shares training out by a strategy of tf.distribute.
 
     Gradients would agree, and the codebooks of the replicas would silently differ. Does not import
     TensorFlow.
     """
-    if os.environ.get("TF_CONFIG"):
-        raise UserError(
-            "TF_CONFIG is set, and ulmo trains in one process: unset it, or every host would train "
-            "for itself"
-        )
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is not None and tensorflow.distribute.has_strategy():
         raise UserError(
             "a strategy of tf.distribute is active, and codebooks would differ between its "
-            "replicas: train outside of its scope"
+            "replicas: train outside of its scope, with --devices"
         )
 
 
@@ -80,30 +75,6 @@ def use_threads(threads: int) -> None:
             raise UserError("TensorFlow is running already: its threads cannot change") from None
     if threads == 1:
         tf.config.experimental.enable_op_determinism()
-
-
-def use_devices(count: int) -> tuple[str, ...]:
-    """Names of the devices that share the rows of a batch; () if `count` is 1.
-
-    GPUs, if there are any; else parts of the CPU, which share its threads. UserError if there are
-    fewer GPUs, or if TensorFlow runs already with fewer parts.
-    """
-    if count == 1:
-        return ()
-    import tensorflow as tf
-
-    kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
-    if kind == "CPU":
-        (processor,) = tf.config.list_physical_devices("CPU")
-        parts = [tf.config.LogicalDeviceConfiguration()] * count
-        with suppress(RuntimeError):  # it is running already, perhaps with enough parts
-            tf.config.set_logical_device_configuration(processor, parts)
-    found = [device.name for device in tf.config.list_logical_devices(kind)]
-    if len(found) < count and kind == "GPU":
-        raise UserError(f"there are {len(found)} GPUs, and devices is {count}: set fewer")
-    if len(found) < count:
-        raise UserError("TensorFlow is running already: its devices cannot change")
-    return tuple(found[:count])
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from ulmo.config import JobError, UserError, whole_letters
 from ulmo.jobs.best_effort import BestEffort
+from ulmo.pipelines.hosts import means_lost
 from ulmo.storage.atomic import make_folders
 from ulmo.storage.checkpoint_files import (
     PREFIX,
@@ -229,4 +230,6 @@ def _writing(path: Path) -> Iterator[None]:
     except tf.errors.ResourceExhaustedError:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
     except tf.errors.OpError as error:
+        if means_lost(error):
+            raise
         raise JobError(f"{path} cannot be written: {error.message.splitlines()[0]}") from None

@@ -1,7 +1,7 @@
 """Commands of ulmo, each in a fork of one process that has TensorFlow loaded.
 
-A line of JSON in: the arguments, the fault, the file for stderr. Two lines out: the number of the
-process, and its exit status.
+A line of JSON in: the arguments, the fault, the environment, the file for stderr; out comes the
+number of the process. Or that number in; out comes its exit status.
 """
 
 import errno
@@ -10,10 +10,10 @@ import os
 import pkgutil
 import subprocess
 import sys
-import tempfile
 import traceback
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.pipelines.training import PIXEL
 
@@ -28,27 +28,37 @@ class Forks:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
             cwd=Path(__file__).parents[3],
         )  # fmt: skip
-        descriptor, self._errors = tempfile.mkstemp()
-        os.close(descriptor)
+        self._folder = TemporaryDirectory()
+        self._started = 0
+        self._last = None
 
-    def start(self, *arguments, fault=None):
+    def start(self, *arguments, fault=None, **environment):
         """Run a command; the number of its process. `fault` is a name of FAULTS."""
-        line = json.dumps([[*map(str, arguments)], fault, self._errors])
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        self._started += 1
+        self._errors = Path(self._folder.name, str(self._started))
+        words = [*map(str, arguments)]
+        self._last = self._ask([words, fault, environment, str(self._errors)])
+        return self._last
 
-    def status(self):
-        """Wait until it ends: its exit status, or the negative signal that ended it."""
+    def status(self, process=None):
+        """Wait until it ends: its exit status, or the negative signal that ended it.
+
+        That of the last command, if no process is named.
+        """
+        return self._ask(process or self._last)
+
+    def _ask(self, question):
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
     def errors(self):
         """Lines that the last command wrote to stderr."""
-        return Path(self._errors).read_text().splitlines()
+        return self._errors.read_text().splitlines()
 
     def close(self):
         """End the process."""
-        Path(self._errors).unlink()
+        self._folder.cleanup()
         self._process.stdin.close()
         self._process.wait(60)
 
@@ -72,9 +82,10 @@ FAULTS = {  # places in which something fails, by the name of a fault
 }
 
 
-def _run(ulmo, arguments, fault, errors):
+def _run(ulmo, arguments, fault, environment, errors):
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    os.dup2(os.open(errors, os.O_WRONLY | os.O_TRUNC), 2)
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), 2)
+    os.environ.update(environment)
     for place, failing in FAULTS[fault].items() if fault else ():
         target, _, name = place.rpartition(".")
         setattr(pkgutil.resolve_name(target), name, failing)
@@ -91,7 +102,7 @@ def _run(ulmo, arguments, fault, errors):
 
 
 def main():
-    """Fork for each line, until there are no more."""
+    """Fork, or wait for a fork, at each line, until there are no more."""
     from ulmo.cli.main import ulmo
     from ulmo.pipelines.loading import loading_tensorflow
     from ulmo.pipelines.train import train
@@ -100,12 +111,15 @@ def main():
         trainer = import_module("ulmo.pipelines.train.trainer")
     trainer.draw_reconstructions = train.draw_losses = lambda *_: PIXEL
     for line in sys.stdin:
+        question = json.loads(line)
+        if isinstance(question, int):
+            _, status = os.waitpid(question, 0)
+            print(os.waitstatus_to_exitcode(status), flush=True)
+            continue
         child = os.fork()
         if child == 0:
-            _run(ulmo, *json.loads(line))
+            _run(ulmo, *question)
         print(child, flush=True)
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 import csv
 import io
+import json
 import os
 import shutil
 import signal
+import socket
 import time
 
 import pytest
@@ -58,11 +60,17 @@ def undisturbed(forks, few_tiles, tmp_path_factory):
     return contents(folder)
 
 
-def stop(forks, folder, arguments, how, *, rows):
-    """Start, and send a signal once losses.csv has more than `rows`; the exit status."""
-    process, deadline = forks.start("train", *arguments), time.monotonic() + 120
+def wait_for_rows(folder, rows):
+    """Wait until losses.csv has more than `rows`."""
+    deadline = time.monotonic() + 120
     while lines(folder / "losses.csv") <= rows + 1 and time.monotonic() < deadline:
         time.sleep(0.002)
+
+
+def stop(forks, folder, arguments, how, *, rows):
+    """Start, and send a signal once losses.csv has more than `rows`; the exit status."""
+    process = forks.start("train", *arguments)
+    wait_for_rows(folder, rows)
     os.kill(process, how)
     return forks.status()
 
@@ -80,26 +88,59 @@ def test_a_run_that_was_interrupted_ends_as_if_never_stopped(
     assert contents(folder) == undisturbed
 
 
-def test_two_devices_learn_what_one_learns_and_go_on_after_a_kill(
-    undisturbed, forks, few_tiles, tmp_path
-):
-    """The losses of one device, to rounding; a run that was killed ends in the same bytes."""
-    whole, killed = (contents_of_two(forks, few_tiles, tmp_path / name) for name in ("a", "b"))
-    assert whole == killed
-    one, two = (io.StringIO(each["losses.csv"].decode()) for each in (undisturbed, whole))
-    for row, expected in zip(csv.DictReader(two), csv.DictReader(one), strict=True):
+@pytest.fixture(scope="module")
+def on_two_devices(forks, few_tiles, tmp_path_factory):
+    """The same run on two devices."""
+    folder = tmp_path_factory.mktemp("two") / "run"
+    forks.start("train", few_tiles, folder, *SMALL, "--devices", "2")
+    assert forks.status() == 0, forks.errors()
+    return contents(folder)
+
+
+def test_two_devices_learn_what_one_learns(undisturbed, on_two_devices):
+    """To rounding."""
+    one, two = (
+        csv.DictReader(io.StringIO(each["losses.csv"].decode()))
+        for each in (undisturbed, on_two_devices)
+    )
+    for row, expected in zip(two, one, strict=True):
         assert float(row["total"]) == pytest.approx(float(expected["total"]), rel=1e-3)
 
 
-def contents_of_two(forks, tiles, folder):
-    """What a training on two devices leaves; that of the folder b is killed on the way."""
-    arguments = (tiles, folder, *SMALL, "--devices", "2")
-    if folder.name == "b":
-        assert stop(forks, folder, arguments, signal.SIGKILL, rows=STEPS) == -signal.SIGKILL
-        arguments = (tiles, folder, "--resume")
-    forks.start("train", *arguments)
+def test_a_run_on_two_devices_that_was_killed_ends_as_if_never_stopped(
+    on_two_devices, forks, few_tiles, tmp_path
+):
+    arguments = (few_tiles, tmp_path / "run", *SMALL, "--devices", "2")
+    assert stop(forks, tmp_path / "run", arguments, signal.SIGKILL, rows=STEPS) == -signal.SIGKILL
+    forks.start("train", few_tiles, tmp_path / "run", "--resume")
     assert forks.status() == 0, forks.errors()
-    return contents(folder)
+    assert contents(tmp_path / "run") == on_two_devices
+
+
+def test_a_host_is_killed_and_the_run_goes_on_with_it(on_two_devices, forks, few_tiles, tmp_path):
+    """Two hosts end in the bytes of two devices; the one that follows knows neither folder."""
+    own = ("127.0.0.1", 0)  # any port that is free
+    with socket.create_server(own) as one, socket.create_server(own) as other:
+        addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in (one, other)]
+    leads, follows = (
+        {"TF_CONFIG": json.dumps({"cluster": {"worker": addresses}, "task": task})}
+        for task in ({"type": "worker", "index": 0}, {"type": "worker", "index": 1})
+    )
+    run = tmp_path / "run"
+    follower = forks.start("train", "nowhere", "nothing", *SMALL, **follows)
+    leader = forks.start("train", few_tiles, run, *SMALL, **leads)
+    wait_for_rows(run, STEPS)
+    os.kill(follower, signal.SIGKILL)
+    assert (forks.status(leader), forks.status(follower)) == (1, -signal.SIGKILL)
+    go_on = f"start ulmo there again, and go on with ulmo-train {few_tiles} {run} --resume"
+    assert forks.errors()[-1] == f"ulmo: {addresses[1]} was lost: {go_on}"
+    follower = forks.start("train", "nowhere", "nothing", "--threads", "2", **follows)
+    forks.start("train", few_tiles, run, "--resume", **leads)
+    assert forks.status() == 0, forks.errors()
+    os.kill(follower, signal.SIGTERM)
+    assert forks.status(follower) == -signal.SIGTERM
+    assert not (tmp_path / "nothing").exists()
+    assert contents(run) == on_two_devices
 
 
 def test_kills_full_disks_and_broken_pictures_change_nothing(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ulmo.bundle.token_model import TokenFigures
 from ulmo.bundle.weights import measured_codes
 from ulmo.config import require
+from ulmo.pipelines.hosts import Hosts, told_if_lost
 from ulmo.pipelines.lm.export import Trained, export_token_model, scores_of
 from ulmo.pipelines.lm.run_settings import TOKEN_RUN, TokenRun, plan_token_run
 from ulmo.pipelines.lm.streams import TokenCorpus, read_token_corpus
@@ -75,13 +76,14 @@ def train_token_model(
         resume=resume,
     )
     plan()  # all that can be refused is, before anything is written
-    with held_run(run_dir, f"ulmo lm train {tokens_dir} {run_dir} --resume"):
+    with held_run(run_dir, f"ulmo lm train {tokens_dir} {run_dir} --resume"), told_if_lost():
         return _run(corpus, run_dir, plan(), opened, reporter)
 
 
 def _run(
     corpus: TokenCorpus, run_dir: Path, run: TokenRun, tokenizer: Tokenizer, reporter: "Reporter"
 ) -> TokenTrainSummary:
+    Hosts.here().lead(reporter.note)
     reporter.note("loading TensorFlow ...")
     with loading_tensorflow():
         from ulmo.pipelines.lm.trainer import LOG_COLUMNS, TokenTrainer

@@ -13,8 +13,9 @@ from ulmo.bundle.token_weights import weight_shapes
 from ulmo.config.token_model import TokenModelSettings, TokenTrainSettings
 from ulmo.models.devices import spread_rows
 from ulmo.models.token_model.model import ModelState, TokenModel
+from ulmo.pipelines.hosts import use_devices
 from ulmo.pipelines.lm.streams import Streams, TokenCorpus, split_tokens
-from ulmo.pipelines.loading import use_devices, use_threads
+from ulmo.pipelines.loading import use_threads
 from ulmo.pipelines.run_loop import Reporter, RunLoop, Taken
 from ulmo.pipelines.schedule import StepSettings
 from ulmo.sequence.network import attention_bias

@@ -12,7 +12,8 @@ from ulmo.config import NO_LIMITS, ModelSettings, PrepSettings, TrainSettings, U
 from ulmo.models.learner import Learner
 from ulmo.models.objectives import OBJECTIVES
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
-from ulmo.pipelines.loading import use_devices, use_threads
+from ulmo.pipelines.hosts import use_devices
+from ulmo.pipelines.loading import use_threads
 from ulmo.storage.differences import differences
 from ulmo.storage.names import path_of
 

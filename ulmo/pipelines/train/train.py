@@ -14,6 +14,7 @@ from ulmo.dataset import has_sound, split_by_recording
 from ulmo.evaluation.tally import Metrics
 from ulmo.evaluation.verdict import Verdict
 from ulmo.jobs.best_effort import BestEffort
+from ulmo.pipelines.hosts import Hosts, told_if_lost
 from ulmo.pipelines.loading import catching_interrupts, loading_tensorflow, refuse_strategy
 from ulmo.pipelines.run_folder import PACKAGES, held_run, refuse_links
 from ulmo.pipelines.train.export import export
@@ -87,7 +88,7 @@ def train(
     wanted = plan().train  # all that can be refused is, before anything is written
     _refuse_silence(store, wanted)
     pairs = _read_pairs(store, wanted, reporter)
-    with held_run(run_dir, f"ulmo-train {tiles_dir} {run_dir} --resume"):
+    with held_run(run_dir, f"ulmo-train {tiles_dir} {run_dir} --resume"), told_if_lost():
         return _run(store, run_dir, plan(), reporter, pairs)
 
 
@@ -126,6 +127,7 @@ def _run(
     reporter: "Reporter",
     pairs: Pairs | None,
 ) -> TrainSummary:
+    Hosts.here().lead(reporter.note)
     reporter.note("loading TensorFlow ...")
     with loading_tensorflow():
         from ulmo.pipelines.run_files import RunLog
