@@ -25,6 +25,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _TAG = re.compile(r"[0-9A-Za-z_-]{1,128}")  # names a file in the cache
 _TIMEOUT_S = 10.0  # for the hub's answer to a question
 _TRY_AGAIN = "run the same again"
+_CHANGED = f"changed while it was read: {_TRY_AGAIN}"
 
 
 class HubName(NamedTuple):
@@ -59,8 +60,9 @@ class Hub(Place):
         from huggingface_hub import constants
 
         self._repository, self._kind = name.repository, kind
+        self._wanted: str | None = name.revision or "main"  # None: the commit is known already
         with _in_one_line(name, kind):
-            self._commit = self._commit_of(name.revision)
+            self._commit = self._commit_of(self._wanted)
         self._name = name._replace(revision=self._commit)
         folder = f"models--{self._repository.replace('/', '--')}"
         super().__init__(
@@ -74,21 +76,26 @@ class Hub(Place):
         from huggingface_hub import hf_hub_download
 
         path = self._cached(name, self._commit)
-        if path is None:
+        # The manifest is asked for by the revision: so the cache learns which commit that was.
+        revision = self._wanted if name == self._kind.manifest else None
+        if path is None or revision is not None:
             with _in_one_line(self._name, self._kind, name):
-                self._ask(name, self._commit, most)
+                if path is None:
+                    self._ask(name, self._commit, most)
                 found = hf_hub_download(
                     self._repository,
                     name,
-                    revision=self._commit,
+                    revision=revision or self._commit,
                     tqdm_class=_counting(most, lambda size: self._too_long(name, size, most)),
                 )
             path = Path(found)
+            if path.parent.name != self._commit:
+                raise UserError(f"{self._name} {_CHANGED}")
         # A link to the content, which the user's own cache holds.
         self.paths[name] = path = path.resolve()
         return path
 
-    def _commit_of(self, revision: str | None) -> str:
+    def _commit_of(self, revision: str) -> str:
         """The commit to read: that of the cache if it is named in full or the hub is out of reach.
 
         Raises the errors of huggingface_hub.
@@ -96,14 +103,16 @@ class Hub(Place):
         from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 
         manifest = self._kind.manifest
-        if revision and _COMMIT.fullmatch(revision) and self._cached(manifest, revision):
+        if _COMMIT.fullmatch(revision) and self._cached(manifest, revision):
+            self._wanted = None
             return revision
         try:
             return self._ask(manifest, revision)
         except HfHubHTTPError:
             raise
         except (HTTPError, OfflineModeIsEnabled):
-            if path := self._cached(manifest, revision or "main"):
+            if path := self._cached(manifest, revision):
+                self._wanted = None
                 return path.parent.name
             raise
 
@@ -113,7 +122,7 @@ class Hub(Place):
         found = try_to_load_from_cache(self._repository, name, revision=revision)
         return Path(found) if isinstance(found, str) else None
 
-    def _ask(self, name: str, revision: str | None, most: int | None = None) -> str:
+    def _ask(self, name: str, revision: str, most: int | None = None) -> str:
         """The commit of a file at a revision; UserError if the file is longer than `most`."""
         from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
@@ -173,7 +182,7 @@ def _in_one_line(name: HubName, kind: FolderKind, file: str = "") -> Iterator[No
         ) from None
     except errors.RevisionNotFoundError:
         if file:
-            raise UserError(f"{name} changed while it was read: {_TRY_AGAIN}") from None
+            raise UserError(f"{name} {_CHANGED}") from None
         raise UserError(f"{name}: the repository has no such revision: check it") from None
     except errors.EntryNotFoundError as error:
         if isinstance(error, errors.LocalEntryNotFoundError):

@@ -33,8 +33,8 @@ class Zipped(Place):
             entries = self._zip.infolist()
         except (*_DAMAGED, OSError) as error:
             raise UserError(
-                f"{path} is no zip file that can be read ({error}): give a bundle's folder, or a "
-                "zip file with its files"
+                f"{path} is a file: give the folder that holds {kind.manifest}, or a zip file of "
+                f"it ({error})"
             ) from None
         self._entries = self._of_bundle(entries)
 
@@ -50,7 +50,8 @@ class Zipped(Place):
             name = entry.filename.removeprefix(folder)
             if entry.filename == folder:
                 continue  # the folder itself
-            if not entry.filename.startswith(folder) or not kind.may_hold(name):
+            inside = entry.filename.startswith(folder) and not name.startswith("..")
+            if not inside or not kind.may_hold(name):
                 raise UserError(
                     f"{self.place} holds {entry.filename!r}, not part of {kind.article}: pack it "
                     "again without"
