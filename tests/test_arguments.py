@@ -24,7 +24,7 @@ def calls(tokenizer_of):
     size = tokenizer.manifest.prep.tile_size
     tiles = np.zeros((2, size, size, 1), np.float32)
     return {
-        "load_tokenizer": lambda **given: load_tokenizer(tokenizer.bundle.folder, **given),
+        "load_tokenizer": lambda **given: load_tokenizer(tokenizer.bundle.place, **given),
         "path": load_tokenizer,
         "encode": lambda **given: tokenizer.encode(SOUND, **{"sample_rate": 2000, **given}),
         "file": lambda **given: tokenizer.encode(FILE, **given),
@@ -103,7 +103,7 @@ def test_numbers_of_numpy_are_numbers(tokenizer_of):
         SOUND, sample_rate=np.int64(2000), channel=np.uint8(1), batch_size=np.int32(2)
     )
     np.testing.assert_array_equal(found.ids, expected.ids)
-    folder = tokenizer.bundle.folder
+    folder = tokenizer.bundle.place
     opened = load_tokenizer(str(folder), threads=np.int64(1), unk_quantile=np.float64(0.95))
     assert opened.unk_quantile == 0.95
     assert list(tokenizer.stream([SOUND], sample_rate=2000, start_utc=datetime(2020, 1, 1)))

@@ -28,7 +28,7 @@ CODE = re.compile(
 )
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 OPTION = re.compile(r"(?<![\w-])--?[A-Za-z][\w-]*")
-PROGRAM = re.compile(r"(ulmo(?: (?!-)|-)(\w+))\b(.*)")
+PROGRAM = re.compile(r"(ulmo(?: (?!-)|-)([\w-]+))\b(.*)")
 SCRIPT_OPTION = re.compile(r'(?:add_argument|option|add)\(\s*"(--[\w-]+)"')
 PLACE = re.compile(r"(?:ulmo|tests|benchmarks|docs|recipes|data_samples)/[\w./-]*")
 PRIVATE = re.compile(r"\bissues? \d|\bhelpers?\b|\.\./shared|facts\.md")

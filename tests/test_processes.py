@@ -37,7 +37,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can
 @pytest.fixture
 def fresh(tokenizer_of):
     """A tokenizer that nobody has used, with two threads."""
-    return load_tokenizer(tokenizer_of().bundle.folder, threads=2)
+    return load_tokenizer(tokenizer_of().bundle.place, threads=2)
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
 def test_a_dataset_with_a_tokenizer_goes_to_a_worker(method, fresh, tmp_path):
     (tmp_path / "loader.py").write_text(LOADER)
-    command = [sys.executable, "loader.py", method, os.path.relpath(fresh.bundle.folder, tmp_path)]
+    command = [sys.executable, "loader.py", method, os.path.relpath(fresh.bundle.place, tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
@@ -202,23 +202,23 @@ class TestCopied:
 
     def test_with_its_options(self, used):
         options = {"threads": 1, "unk_quantile": 0.9}
-        again = pickle.loads(pickle.dumps(load_tokenizer(used.bundle.folder, **options)))
+        again = pickle.loads(pickle.dumps(load_tokenizer(used.bundle.place, **options)))
         assert (again.ref.threads, again.unk_quantile) == (1, 0.9)
 
     def test_whatever_the_folder_it_is_loaded_in(self, used, tmp_path, monkeypatch):
-        monkeypatch.chdir(used.bundle.folder.parent)
-        content = pickle.dumps(load_tokenizer(used.bundle.folder.name))
+        monkeypatch.chdir(used.bundle.place.parent)
+        content = pickle.dumps(load_tokenizer(used.bundle.place.name))
         monkeypatch.chdir(tmp_path)
         assert pickle.loads(content).manifest == used.manifest
 
     def test_a_bundle_that_was_replaced_or_is_gone_is_one_line(self, used, tokenizer_of, tmp_path):
         folder = tmp_path / "bundle"
-        shutil.copytree(used.bundle.folder, folder)
+        shutil.copytree(used.bundle.place, folder)
         content = pickle.dumps(load_tokenizer(folder))
         shutil.rmtree(folder)
         with pytest.raises(UserError, match="bundle"):
             pickle.loads(content)
-        shutil.copytree(tokenizer_of("mel").bundle.folder, folder)
+        shutil.copytree(tokenizer_of("mel").bundle.place, folder)
         with pytest.raises(JobError, match="was replaced meanwhile: load or run the same again"):
             pickle.loads(content)
 

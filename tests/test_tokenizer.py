@@ -176,7 +176,7 @@ def test_an_open_file_gives_the_tokens_of_the_file(stereo, tokenizer_of):
 
 def test_a_device_that_is_not_there_is_one_line(tokenizer_of):
     with pytest.raises(UserError, match="has no cuda here: set device to cpu"):
-        load_tokenizer(tokenizer_of().bundle.folder, device="cuda")
+        load_tokenizer(tokenizer_of().bundle.place, device="cuda")
 
 
 @pytest.mark.parametrize("frontend", ["stft", "mel"])
@@ -353,7 +353,7 @@ print(sorted({name.split(".")[0] for name in sys.modules} & set(sys.argv[2:])))
 
 def test_no_framework_is_loaded(tokenizer_of):
     heavy = ("tensorflow", "keras", "librosa", "sklearn", "matplotlib", "torch", "jax")
-    command = [sys.executable, "-c", SCRIPT, str(tokenizer_of().bundle.folder), *heavy]
+    command = [sys.executable, "-c", SCRIPT, str(tokenizer_of().bundle.place), *heavy]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert done.stdout == "[]\n"
 

@@ -26,7 +26,7 @@ from ulmo.bundle.session import Device, Session
 from ulmo.bundle.unk import level_of, mark_unknown
 from ulmo.bundle.weights import codebook_of
 from ulmo.config import LIMITS, JobError, Limits, PrepSettings, UserError
-from ulmo.config.arguments import instance_of, path_argument, whole_number
+from ulmo.config.arguments import instance_of, place_argument, whole_number
 from ulmo.decoding import Decoder
 from ulmo.encoding import Columns, EncodedStretch, encode_columns, ready_frames
 from ulmo.preprocessing.arrays import read_blocks
@@ -43,7 +43,7 @@ _MAX_BATCH = 1024
 class TokenizerRef(NamedTuple):
     """All that another process needs to open the same tokenizer."""
 
-    folder: Path  # absolute
+    place: Path | str  # of the bundle: an absolute path, or hf://owner/name@commit
     fingerprint: str
     threads: int  # as requested: 0 means one for each core of the machine that opens it
     device: Device
@@ -52,10 +52,10 @@ class TokenizerRef(NamedTuple):
     limits: Limits
 
     def open(self) -> "Tokenizer":
-        """The tokenizer; JobError if the bundle in the folder was replaced."""
-        bundle = read_bundle(self.folder, self.limits)
+        """The tokenizer; JobError if the bundle was replaced."""
+        bundle = read_bundle(self.place, self.limits)
         if bundle.manifest.fingerprint != self.fingerprint:
-            raise JobError(f"{self.folder} was replaced meanwhile: load or run the same again")
+            raise JobError(f"{self.place} was replaced meanwhile: load or run the same again")
         opened = Tokenizer(
             bundle,
             threads=self.threads,
@@ -88,9 +88,9 @@ class Tokenizer(Decoder):
         super().__init__(bundle, threads=threads, device=device, limits=limits)
         manifest = bundle.manifest
         self.unk_quantile, self.prep = unk_quantile, manifest.prep
-        folder = bundle.folder.absolute()
+        place = bundle.place if isinstance(bundle.place, str) else bundle.place.absolute()
         self.ref = TokenizerRef(
-            *(folder, manifest.fingerprint, threads, device, unk_quantile, self.prep, limits)
+            *(place, manifest.fingerprint, threads, device, unk_quantile, self.prep, limits)
         )
         self._thresholds: Array | None = None
         if unk_quantile is not None:
@@ -375,9 +375,11 @@ def load_tokenizer(
     max_gigabytes: float | None = None,
     max_gigaops: float | None = None,
 ) -> Tokenizer:
-    """The tokenizer in a bundle folder.
+    """The tokenizer in a bundle.
 
-    path: the bundle; None means the one that ships with ulmo.
+    path: a folder or a zip file; hf://owner/name or hf://owner/name@revision, a repository of the
+        Hugging Face hub (needs ulmo[hub]); None means the one that ships with ulmo. Only a text
+        that begins with hf:// opens a connection.
     threads: at most, up to 1024; 0 means one for each core. Fewer compute where more would pass
         the limit of memory. The ids do not depend on it.
     device: `cpu`, or `cuda` with onnxruntime-gpu, whose ids may differ where two codes are equally
@@ -394,7 +396,7 @@ def load_tokenizer(
     16000
     """
     limits = Limits.of(max_gigabytes=max_gigabytes, max_gigaops=max_gigaops)
-    bundle = read_bundle(DEFAULT if path is None else path_argument("path", path), limits)
+    bundle = read_bundle(DEFAULT if path is None else place_argument("path", path), limits)
     return Tokenizer(
         bundle, threads=threads, device=device, unk_quantile=unk_quantile, limits=limits
     )

@@ -84,11 +84,11 @@ def test_round_trip(tmp_path):
     parts = golden_parts()
     write_bundle(tmp_path / "x" / "tokenizer", build_bundle(**parts))
     bundle = read_bundle(tmp_path / "x" / "tokenizer")
-    assert bundle.folder == tmp_path / "x" / "tokenizer"
+    assert bundle.place == tmp_path / "x" / "tokenizer"
     for name in ("prep", "normalization", "model", "card"):
         assert getattr(bundle.manifest, name) == parts[name]
     assert bundle.manifest.special_tokens["<unk>"] == 4
-    assert bundle.encoder == (bundle.folder / ENCODER).read_bytes()
+    assert bundle.encoder == (bundle.place / ENCODER).read_bytes()
     read = bundle.weights()
     assert list(read) == list(weight_shapes(parts["model"]))
     for name, values in parts["weights"].items():

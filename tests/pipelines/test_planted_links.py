@@ -60,7 +60,7 @@ def test_beside_recordings(kind, home, tokenizer, tmp_path):
         LINKS[kind](victim, folder / f".{name}.lock")
     for name in (".lock", ".tokenize.jsonl", "a.tokens.npy", "b.tokens.npy"):
         LINKS[kind](victim, folder / name)
-    result = run(ulmo, "tokenize", folder, "--tokenizer", tokenizer.bundle.folder)
+    result = run(ulmo, "tokenize", folder, "--tokenizer", tokenizer.bundle.place)
     assert result.exit_code == 3
     assert "Traceback" not in result.output
     assert ".a.tokens.json.lock is in the way" in result.output
@@ -87,7 +87,7 @@ COMMANDS = {
 def test_in_an_output(name, planted, home, tokenizer, tmp_path, monkeypatch):
     audio, out = tmp_path / "audio", tmp_path / "out"
     record(audio / "deep" / "20260101_000000.wav")
-    chosen = ("--tokenizer", tokenizer.bundle.folder)
+    chosen = ("--tokenizer", tokenizer.bundle.place)
     if name == "convert":
         run(ulmo, "tokenize", audio, *chosen, "--out-dir", tmp_path / "npy")
     if name == "prep":  # of a job that was killed when it began: the folder is known as ulmo's
@@ -139,7 +139,7 @@ def test_a_folder_that_becomes_one_while_its_files_are_written(
 
     for module, name in ((prep_writer, "write_shard"), (publish, "written_hash")):
         monkeypatch.setattr(module, name, partial(swap, getattr(module, name)))
-    chosen = ("--tokenizer", tokenizer.bundle.folder, "--channels", "each", "--out-dir", out)
+    chosen = ("--tokenizer", tokenizer.bundle.place, "--channels", "each", "--out-dir", out)
     prep = ("prep", audio, out, *TINY)
     result = run(ulmo, *(prep if swapped == "tiles" else ("tokenize", audio, *chosen)))
     assert (out / swapped).is_symlink()
@@ -209,7 +209,7 @@ def test_recordings_in_a_folder_with_the_name_of_ours(home, tokenizer, tmp_path)
     """Tokens lie beside them, and their headers would lie where the link leads."""
     wav = record(tmp_path / "stranger" / "tokens" / "a.wav")
     (tmp_path / "stranger" / "token_headers").symlink_to(home)
-    result = run(ulmo, "tokenize", wav, "--tokenizer", tokenizer.bundle.folder)
+    result = run(ulmo, "tokenize", wav, "--tokenizer", tokenizer.bundle.place)
     assert (result.exit_code, "a link is in its place" in result.output) == (3, True)
 
 

@@ -233,7 +233,7 @@ def test_a_folder_of_recordings_that_nobody_may_write_to(tokenizer, tmp_path):
         fill(folder / Path(name).parent, [Path(name).name])
     (folder / "closed").chmod(0o555)
     try:
-        status, said = run("tokenize", folder, "--tokenizer", tokenizer.bundle.folder)
+        status, said = run("tokenize", folder, "--tokenizer", tokenizer.bundle.place)
     finally:
         (folder / "closed").chmod(0o755)
     assert status == 3, said

@@ -1,4 +1,4 @@
-"""The tokenizer bundle: a folder of JSON, safetensors and ONNX, and no code.
+"""The tokenizer bundle: a few files of JSON, safetensors and ONNX, and no code.
 
 tokenizer.json       settings, normalisation, vocabulary, card, and the hashes of the other files
 model.safetensors    all weights, and the thresholds of <unk>
@@ -39,6 +39,8 @@ from ulmo.bundle.manifest import (
     BundleManifest,
     build_manifest,
 )
+from ulmo.bundle.place import COPY, Place
+from ulmo.bundle.places import opened_place
 from ulmo.bundle.scores import pack_scores, scores_size, unpack_scores
 from ulmo.bundle.weights import (
     Weights,
@@ -55,14 +57,14 @@ from ulmo.storage.sealed import read_json
 
 DEFAULT = Path(__file__).parents[1] / "default_tokenizer"  # ships with ulmo: recipes/large.toml
 _MAX_MANIFEST_BYTES = 1 << 16  # a manifest has 3 kB; the card may be long, the lists may not
-REMEDY = "copy the bundle again from an undamaged source"
+REMEDY = COPY
 TOKENIZER_FOLDER = FolderKind("bundle", "a tokenizer", MANIFEST, FILES, "tokenizer")
 
 
 class Bundle(NamedTuple):
     """A bundle that was read and checked."""
 
-    folder: Path
+    place: Path | str  # a folder, a zip file, or hf://owner/name@commit
     manifest: BundleManifest
     encoder: bytes  # encoder.onnx
     packed: bytes  # model.safetensors
@@ -88,10 +90,10 @@ class BuiltBundle(NamedTuple):
     manifest: BundleManifest
     files: dict[str, bytes]
 
-    def at(self, folder: Path) -> Bundle:
-        """The bundle as it will be read from the folder."""
+    def at(self, place: Path | str) -> Bundle:
+        """The bundle as it will be read from a place."""
         files = self.files
-        return Bundle(folder, self.manifest, files[ENCODER], files[WEIGHTS], files.get(SCORES))
+        return Bundle(place, self.manifest, files[ENCODER], files[WEIGHTS], files.get(SCORES))
 
 
 def build_bundle(
@@ -121,7 +123,7 @@ def build_bundle(
         files[SCORES] = pack_scores(model, scores)
     hashes = {name: sha256(data).hexdigest() for name, data in files.items()}
     manifest = build_manifest(prep, normalization, model, hashes, card)
-    files[MANIFEST] = _manifest_text(manifest)
+    files[MANIFEST] = manifest.text()
     return BuiltBundle(manifest, files)
 
 
@@ -143,82 +145,85 @@ def write_bundle(folder: Path, bundle: BuiltBundle) -> None:
     TOKENIZER_FOLDER.write(folder, bundle.files)
 
 
-def read_bundle(folder: Path, limits: Limits = LIMITS) -> Bundle:
+def read_bundle(place: str | Path, limits: Limits = LIMITS) -> Bundle:
     """Read and check a bundle. UserError says what is wrong and what to do.
 
-    limits: what its settings may cost; checked before its weights are read.
+    place: a folder; a zip file with a bundle's files; or hf://owner/name[@revision], a repository
+        of the Hugging Face hub. Only a text that begins so, and no pathlib.Path, is taken for one.
+    limits: what its settings may cost; checked before its weights are read or fetched.
 
     The bytes that are hashed are the bytes that are returned: files replaced meanwhile are refused.
-    The folder may be a symbolic link, because the user named it; nothing inside may be one.
+    A folder may be a symbolic link, because the user named it; nothing inside may be one.
     """
-    folder = TOKENIZER_FOLDER.present(folder)
-    TOKENIZER_FOLDER.check_names(folder)
-    manifest = _read_manifest(folder / MANIFEST)
+    with opened_place(place, TOKENIZER_FOLDER) as source:
+        return _read(source, limits)
+
+
+def _read(source: Place, limits: Limits) -> Bundle:
+    place, remedy = source.place, source.remedy
+    manifest = _read_manifest(source.file(MANIFEST, _MAX_MANIFEST_BYTES), remedy)
     try:
         check_tokenizer(manifest.prep, manifest.model, limits)
     except UserError as error:
-        raise UserError(f"{folder}: {error}") from None
+        raise UserError(f"{place}: {error}") from None
     sizes = {ENCODER: encoder_size(manifest.model), WEIGHTS: weights_size(manifest.model)}
     if SCORES in manifest.hashes:
         sizes[SCORES] = scores_size(manifest.model)
-    elif (folder / SCORES).exists():
-        raise UserError(f"{folder / SCORES} is not named in {MANIFEST}: move it away")
+    elif source.has(SCORES):
+        raise UserError(f"{place}/{SCORES} is not named in {MANIFEST}: move it away")
+    paths = {name: source.file(name, size) for name, size in sizes.items()}
     for name, size in sizes.items():
-        check_length(folder / name, size, remedy=REMEDY)
+        check_length(paths[name], size, remedy=remedy)
     if sizes[WEIGHTS] > LARGE:
         try:
-            check_large(manifest.model, folder / WEIGHTS, folder / ENCODER, remedy=REMEDY)
+            check_large(manifest.model, paths[WEIGHTS], paths[ENCODER], remedy=remedy)
         except ValueError as error:
-            raise UserError(f"{folder} does not fit its settings ({error}): {REMEDY}") from None
+            raise UserError(f"{place} does not fit its settings ({error}): {remedy}") from None
     files = {
-        name: read_hashed(folder / name, size, manifest.hashes[name], remedy=REMEDY)
+        name: read_hashed(paths[name], size, manifest.hashes[name], remedy=remedy)
         for name, size in sizes.items()
     }
-    bundle = BuiltBundle(manifest, files).at(folder)
-    _check_contents(bundle)
+    bundle = BuiltBundle(manifest, files).at(place)
+    _check_contents(bundle, remedy)
     return bundle
 
 
-def _read_manifest(path: Path) -> BundleManifest:
-    content = read_bounded(path, _MAX_MANIFEST_BYTES, remedy=REMEDY)
+def _read_manifest(path: Path, remedy: str) -> BundleManifest:
+    content = read_bounded(path, _MAX_MANIFEST_BYTES, remedy=remedy)
     manifest = read_json(
         path,
         BundleManifest,
         content=content,
         newest=SCHEMA_VERSION,
         oldest=SCHEMA_VERSION,
-        remedy=REMEDY,
+        remedy=remedy,
     )
     if json.loads(content) != manifest.model_dump(mode="json"):
-        raise UserError(f"{path} is damaged (settings are missing): {REMEDY}")
-    if content != _manifest_text(manifest):
-        raise UserError(f"{path} is damaged (its layout is not that of ulmo): {REMEDY}")
+        raise UserError(f"{path} is damaged (settings are missing): {remedy}")
+    if content != manifest.text():
+        raise UserError(f"{path} is damaged (its layout is not that of ulmo): {remedy}")
     return manifest
 
 
-def _manifest_text(manifest: BundleManifest) -> bytes:
-    """The bytes of tokenizer.json."""
-    values = manifest.model_dump(mode="json")
-    return (json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-def _check_contents(bundle: Bundle) -> None:
+def _check_contents(bundle: Bundle, remedy: str) -> None:
     """Weights and scores fit the settings, and the encoder is built from settings and weights."""
-    path = bundle.folder / SCORES
+    name = SCORES
     try:
         bundle.scores()
-        path = bundle.folder / WEIGHTS
+        name = WEIGHTS
         weights = bundle.weights()
         largest = largest_value(bundle.manifest.prep, bundle.manifest.normalization)
         check_bounds(bundle.manifest.model, weights, largest)
     except ValueError as error:
-        raise UserError(f"{path} does not fit its settings ({error}): {REMEDY}") from None
+        raise UserError(
+            f"{bundle.place}/{name} does not fit its settings ({error}): {remedy}"
+        ) from None
     start = 0
     for piece in encoder_graph(bundle.manifest.model, weights).pieces():
         end = start + piece.size
         if bundle.encoder[start:end] != piece.content():
             raise UserError(
-                f"{bundle.folder / ENCODER} does not fit its settings and weights "
-                f"({piece.what} differs): {REMEDY}"
+                f"{bundle.place}/{ENCODER} does not fit its settings and weights "
+                f"({piece.what} differs): {remedy}"
             )
         start = end

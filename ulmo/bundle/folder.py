@@ -16,8 +16,10 @@ from ulmo.storage.open_folder import open_folder
 from ulmo.storage.sealed import fingerprint
 
 _MAX_ENTRIES = 100  # in the folder, hidden ones included
-# Files that may lie beside the others. Names that begin with a dot may, too.
-_DOCUMENT = re.compile(r"(README|LICEN[CS]E|NOTICE|CITATION)(\.(md|txt|cff))?", re.IGNORECASE)
+# Files that may lie beside the others, and are never opened. Names that begin with a dot may, too.
+_DOCUMENT = re.compile(
+    r"(README|LICEN[CS]E|NOTICE|CITATION)(\.(md|txt|cff))?|config\.json", re.IGNORECASE
+)
 
 
 class FolderKind(NamedTuple):
@@ -90,9 +92,7 @@ class FolderKind(NamedTuple):
         """Refuse foreign files: whoever put them there may expect them to be used."""
         with os.scandir(folder) as entries:
             for count, entry in enumerate(entries):
-                known = entry.name in self.names or _DOCUMENT.fullmatch(entry.name)
-                hidden = entry.name.startswith(".")
-                if not (known or hidden) or count >= _MAX_ENTRIES:
+                if not self.may_hold(entry.name) or count >= _MAX_ENTRIES:
                     raise UserError(
                         f"{folder} holds {entry.name!r}, not part of {self.article}: move it away"
                     )
@@ -101,6 +101,10 @@ class FolderKind(NamedTuple):
                         f"{folder} holds the link {entry.name!r}: copy the {self.noun} with its "
                         "links followed (cp -RL)"
                     )
+
+    def may_hold(self, name: str) -> bool:
+        """Whether a file may lie in such a folder: one of its own, a document, or a hidden one."""
+        return name in self.names or name.startswith(".") or bool(_DOCUMENT.fullmatch(name))
 
     def _is_part(self, name: str) -> bool:
         """Whether a name is that of a file of the folder, or of one that is half-written."""

@@ -1,5 +1,6 @@
 """tokenizer.json: everything that determines the ids, with a fingerprint, and the card."""
 
+import json
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
@@ -55,6 +56,11 @@ class BundleManifest(Settings):
         values = self.model_dump(mode="json")
         check_hashes(values, _identity(values))
         return self
+
+    def text(self) -> bytes:
+        """The bytes of tokenizer.json."""
+        values = self.model_dump(mode="json")
+        return (json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def build_manifest(

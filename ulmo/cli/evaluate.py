@@ -17,7 +17,7 @@ from ulmo.config import Limits, UserError
     short_help="How good a tokenizer is, on tiles or labelled recordings.",
     examples=("ulmo eval run/ tiles/", "ulmo eval --audio birds/ --labels birds.csv"),
 )
-@click.argument("run_or_bundle", type=cli.PATH, required=False)
+@click.argument("run_or_bundle", type=cli.BUNDLE, required=False)
 @click.argument("tiles_dir", type=cli.PATH, required=False)
 @cli.option(
     "--part",
@@ -83,7 +83,7 @@ from ulmo.config import Limits, UserError
 @cli.quiet_option
 @guarded
 def evaluate(
-    run_or_bundle: Path | None,
+    run_or_bundle: Path | str | None,
     tiles_dir: Path | None,
     audio: Path | None,
     batches: bool,
@@ -92,8 +92,8 @@ def evaluate(
 ) -> None:
     """Measure a tokenizer, and write eval.json and pictures.
 
-    RUN_OR_BUNDLE is a RUN_DIR or a folder such as RUN_DIR/tokenizer. The default is the tokenizer
-    that ships with ulmo.
+    RUN_OR_BUNDLE is a RUN_DIR, or a bundle: a folder such as RUN_DIR/tokenizer, a zip file, or
+    hf://OWNER/NAME. The default is the tokenizer that ships with ulmo.
 
     On the tiles in TILES_DIR: reconstruction, commitment loss and codebook. On the recordings below
     AUDIO_DIR: ABX, linear probe, nearest neighbours, robustness, rates and codebook.

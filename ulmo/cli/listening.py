@@ -23,10 +23,11 @@ sources_argument = click.argument(
 )
 tokenizer_option = cli.option(
     "--tokenizer",
-    type=cli.PATH,
+    type=cli.BUNDLE,
     metavar="BUNDLE",
     group="Tokenizer",
-    help="A folder such as RUN_DIR/tokenizer.  [default: the one that ships with ulmo]",
+    help="A folder such as RUN_DIR/tokenizer, a zip file, or hf://OWNER/NAME[@REVISION].  "
+    "[default: the one that ships with ulmo]",
 )
 channels_option = cli.option(
     "--channels",

@@ -60,7 +60,7 @@ def train(
     tokens_dir: Path,
     run_dir: Path,
     size: str | None,
-    tokenizer: Path | None,
+    tokenizer: Path | str | None,
     resume: bool,
     quiet: bool,
     as_json: bool,

@@ -4,6 +4,7 @@ import click
 
 from ulmo.cli.convert import convert
 from ulmo.cli.evaluate import evaluate
+from ulmo.cli.export_hub import export_hub
 from ulmo.cli.inspect import inspect_
 from ulmo.cli.lm import lm
 from ulmo.cli.look import look
@@ -25,6 +26,6 @@ def ulmo() -> None:
 
 for each in (
     *(prep, train, tokenize, evaluate, show, look),
-    *(inspect_, convert, verify_, repeats, regions, lm),
+    *(inspect_, convert, verify_, repeats, regions, lm, export_hub),
 ):
     ulmo.add_command(each)

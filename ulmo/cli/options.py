@@ -28,6 +28,7 @@ from ulmo import __version__
 from ulmo.cli.exits import INTERRUPTED, fail
 from ulmo.cli.streams import mend_streams
 from ulmo.config import OBJECTIVE_TRAITS, QUANTIZER_TRAITS, Settings, read_toml
+from ulmo.config.arguments import place_argument
 
 F = TypeVar("F", bound=Callable[..., Any])
 Table = Callable[[], Mapping[str, Any]]  # entries have `words`, and may have `settings`
@@ -325,6 +326,16 @@ class Output(NamedTuple):
 
 
 PATH = click.Path(path_type=Path)
+
+
+class _Bundle(click.Path):
+    """A bundle's path, or hf://owner/name[@revision], which stays a text."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        return place_argument("bundle", super().convert(value, param, ctx))
+
+
+BUNDLE = _Bundle()
 config_option = option(
     "--config",
     type=PATH,

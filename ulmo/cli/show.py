@@ -55,7 +55,7 @@ def show(
     file: Path,
     frontends: tuple[str, ...],
     tokens: bool,
-    tokenizer: Path | None,
+    tokenizer: Path | str | None,
     start: float,
     seconds: float | None,
     out: Path | None,
@@ -94,7 +94,7 @@ def show(
     click.echo(shown_lines(shown))
 
 
-def _tokenizer(bundle: Path | None, limits: Limits) -> Any:
+def _tokenizer(bundle: Path | str | None, limits: Limits) -> Any:
     from ulmo.tokenizer import load_tokenizer
 
     return load_tokenizer(bundle, **limits.model_dump())

@@ -86,7 +86,7 @@ from ulmo.config import ClockSettings, Limits, UserError
 @guarded
 def tokenize(
     sources: tuple[Path, ...],
-    tokenizer: Path | None,
+    tokenizer: Path | str | None,
     out: Path | None,
     out_dir: Path | None,
     channels: str | None,

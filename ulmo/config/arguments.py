@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from ulmo.config.errors import UserError, clipped
 
 T = TypeVar("T")
+HUB = "hf://"  # what names a repository of the Hugging Face hub begins with
 
 
 def whole_number(name: str, value: Any, *, least: int, most: int) -> int:
@@ -45,6 +46,13 @@ def path_argument(name: str, value: Any) -> Path:
     if isinstance(value, str | bytes | os.PathLike):
         return Path(os.fsdecode(value))
     raise _wrong(name, value, "a path: a text or a pathlib.Path")
+
+
+def place_argument(name: str, value: Any) -> Path | str:
+    """Where a bundle is: a text that begins with hf:// as it stands, any other as a path."""
+    if isinstance(value, str) and value.startswith(HUB):
+        return value
+    return path_argument(name, value)
 
 
 def instance_of(name: str, value: Any, kind: type[T], what: str) -> T:

@@ -186,7 +186,7 @@ def scores_of(tokenizer: Tokenizer) -> Array:
     scores = tokenizer.bundle.scores()
     if scores is None:
         raise UserError(
-            f"{tokenizer.bundle.folder} has no substitution.safetensors, which says what ids stand "
+            f"{tokenizer.bundle.place} has no substitution.safetensors, which says what ids stand "
             "for the same sound: train it again with ulmo-train, which makes it, or leave "
             "--tokenizer out to use the one that ships with ulmo"
         )

@@ -1,4 +1,5 @@
 import json
+import shutil
 from html.parser import HTMLParser
 
 import pytest
@@ -11,6 +12,7 @@ from ulmo.pipelines.look.recording import LookSettings
 from ulmo.tokenizer import load_tokenizer
 
 CALLS = SAMPLES / "harmonic_calls.wav"
+READY = "html[data-ready=yes]"
 
 
 class Parts(HTMLParser):
@@ -70,3 +72,45 @@ def calls_page(write_page, tmp_path_factory):
     page = tmp_path_factory.mktemp("look") / "calls.html"
     write_page(CALLS, page)
     return page
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Debian's Chromium."""
+    reason = "playwright is not installed"
+    sync_api = pytest.importorskip("playwright.sync_api", reason=reason)
+    if (chromium := shutil.which("chromium")) is None:
+        pytest.skip("there is no chromium: apt-get install it")
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def opened(browser):
+    """Open a page; at the end it must have asked for nothing, and complained of nothing."""
+    contexts, requests, complaints = [], [], []
+
+    def open_page(path, **options):
+        context = browser.new_context(viewport={"width": 1240, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(path.as_uri())
+        page.wait_for_selector(READY)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    assert [url for url in requests if not url.startswith(("file:", "blob:null/"))] == []
+    assert len([url for url in requests if url.startswith("file:")]) == len(contexts)
+
+
+@pytest.fixture
+def page(opened, calls_page):
+    return opened(calls_page)

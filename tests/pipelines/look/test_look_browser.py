@@ -1,7 +1,6 @@
 """The page of ulmo look in a real browser: Debian's Chromium, by playwright. Nothing is online."""
 
 import re
-import shutil
 from threading import Thread
 
 import numpy as np
@@ -9,59 +8,19 @@ import pytest
 import soundfile
 
 from tests.conftest import SAMPLES
-from tests.pipelines.look.conftest import Parts
+from tests.pipelines.look.conftest import READY, Parts
 from ulmo.listening.listen import Wanted
 from ulmo.listening.recordings import Sources
 from ulmo.pipelines.look.html import make_page
 from ulmo.pipelines.look.recording import LookSettings
 from ulmo.pipelines.look.serve import Pages, Server
 
-BROWSER = shutil.which("chromium")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no chromium: apt-get install it")
-READY = "html[data-ready=yes]"
 PIXEL = """([x, y]) => {  // of the token rows, by a copy: to read a canvas makes it slow
     const copy = document.createElement("canvas").getContext("2d");
     copy.drawImage(document.getElementById("tokens"), -x, -y);
     return [...copy.getImageData(0, 0, 1, 1).data.slice(0, 3)];
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=BROWSER)
-        yield launched
-        launched.close()
-
-
-@pytest.fixture
-def opened(browser):
-    """Open a page; at the end it must have asked for nothing, and complained of nothing."""
-    contexts, requests, complaints = [], [], []
-
-    def open_page(path, **options):
-        context = browser.new_context(viewport={"width": 1240, "height": 900}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("request", lambda request: requests.append(request.url))
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(path.as_uri())
-        page.wait_for_selector(READY)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
-    assert [url for url in requests if not url.startswith(("file:", "blob:null/"))] == []
-    assert len([url for url in requests if url.startswith("file:")]) == len(contexts)
-
-
-@pytest.fixture
-def page(opened, calls_page):
-    return opened(calls_page)
 
 
 def middle_of(page, column, band):

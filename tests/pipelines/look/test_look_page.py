@@ -238,7 +238,7 @@ def test_the_header_says_what_is_not_heard(write_page, tmp_path):
 
 
 def test_of_another_tokenizer_the_page_says_what_is_not_there(tokenizer_of, tmp_path):
-    bundle = tokenizer_of("mel").bundle.folder
+    bundle = tokenizer_of("mel").bundle.place
     result = run(command, "look", CALLS, "--tokenizer", bundle, "--out", tmp_path / "x.html")
     assert result.exit_code == 0, result.output
     found = Parts((tmp_path / "x.html").read_bytes()).payload

@@ -278,7 +278,7 @@ def test_stored_tokens_give_the_same_table(calls, tmp_path):
 
 
 def test_a_bundle_without_scores_says_what_to_run(calls, tokenizer_of, tmp_path):
-    folder = tokenizer_of().bundle.folder
+    folder = tokenizer_of().bundle.place
     assert read_bundle(folder).scores() is None
     done = repeats(CALLS, "--out", tmp_path / "x.csv", "--tokenizer", folder)
     assert_refused(done, "has no substitution.safetensors", "train it again with ulmo-train")

@@ -127,7 +127,7 @@ def test_the_end_of_a_name_is_a_format(name, expected, tmp_path, monkeypatch):
 
 def test_the_command_needs_no_format(tokenizer, field, tmp_path):
     out = tmp_path / "all.csv"
-    result = run(tokenize_command, field, "--out", out, "--tokenizer", tokenizer.bundle.folder)
+    result = run(tokenize_command, field, "--out", out, "--tokenizer", tokenizer.bundle.place)
     assert result.exit_code == 3
     assert result.stdout.splitlines()[-1] == f"output      {out}"
     rows = list(csv.DictReader(out.read_text().splitlines()))

@@ -75,7 +75,7 @@ FAULTS = {  # places in which something fails, by the name of a fault
     "losses": {"ulmo.storage.csv_log.CsvLog._write": _full},
     "checkpoint": {"ulmo.pipelines.run_files.write_digests": _full},
     "bundle": {
-        "ulmo.bundle.folder.publish": _full,
+        "ulmo.bundle.place.publish": _full,
         "ulmo.pipelines.train.trainer.draw_reconstructions": _wrong,
         "ulmo.pipelines.run_files.tf.summary.scalar": _full,
     },

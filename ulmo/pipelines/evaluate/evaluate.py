@@ -120,7 +120,7 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    run_or_bundle: Path | None = None,
+    run_or_bundle: Path | str | None = None,
     tiles_dir: Path | None = None,
     *,
     audio: AudioPlan | None = None,
@@ -146,12 +146,7 @@ def evaluate(
     """
     if tiles_dir is None and audio is None:
         raise UserError("nothing to measure on: name TILES_DIR, or recordings with --audio")
-    run_or_bundle = run_or_bundle or DEFAULT
-    bundle, run_dir = run_or_bundle / "tokenizer", run_or_bundle
-    reports = run_dir
-    if (run_or_bundle / MANIFEST).is_file():
-        bundle, run_dir = run_or_bundle, run_or_bundle.resolve().parent
-        reports = run_dir if (run_dir / RUN_MANIFEST).is_file() else Path.cwd()
+    bundle, run_dir, reports = _bundle_and_run(run_or_bundle or DEFAULT)
     tokenizer = Tokenizer(read_bundle(bundle, limits), threads=threads, limits=limits)
     if report is None:
         report = reports / "eval.json"
@@ -194,6 +189,20 @@ def _refuse_foreign(report: Path) -> None:
         refuse_foreign_picture(_picture_path(report, name), remedy)
 
 
+def _bundle_and_run(named: Path | str) -> tuple[Path | str, Path, Path]:
+    """The bundle, the folder that may be its run, and the folder for the report."""
+    if isinstance(named, str):  # of the hub
+        return named, DEFAULT.parent, Path.cwd()
+    if not (named.is_file() or (named / MANIFEST).is_file()):
+        return named / "tokenizer", named, named
+    run_dir = named.resolve().parent
+    return named, run_dir, run_dir if _is_run(run_dir) else Path.cwd()
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / RUN_MANIFEST).is_file()
+
+
 def _is_report(path: Path) -> bool:
     try:
         values = json.loads(read_unlinked(path, _MAX_REPORT))
@@ -205,7 +214,7 @@ def _is_report(path: Path) -> bool:
 
 def _choose(run_dir: Path, store: TileStore, part: _Part) -> tuple[_Part, Indices]:
     everything = np.flatnonzero(store.views == 0)
-    if part == "all" or (part == "auto" and not (run_dir / RUN_MANIFEST).is_file()):
+    if part == "all" or (part == "auto" and not _is_run(run_dir)):
         return "all", everything
     run = read_run(run_dir)
     if run.tiles_fingerprint != store.manifest.fingerprint:

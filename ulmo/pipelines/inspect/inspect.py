@@ -26,7 +26,7 @@ Table = dict[str, Any]  # values that JSON takes, by name
 class BundleFacts(NamedTuple):
     """All facts of a bundle; `ulmo inspect --json` prints them."""
 
-    folder: str
+    folder: str  # or a zip file, or hf://owner/name@commit
     front_end: Table  # from samples to tiles
     model: Table  # encoder and decoder
     grid: Table  # the token grid and its rates
@@ -35,18 +35,17 @@ class BundleFacts(NamedTuple):
     manifest: BundleManifest
 
 
-def inspect_bundle(folder: Path | None = None, limits: Limits = LIMITS) -> BundleFacts:
+def inspect_bundle(place: Path | str | None = None, limits: Limits = LIMITS) -> BundleFacts:
     """Read and describe a bundle, or the one that ships; raises UserError if it is refused."""
-    folder = folder or DEFAULT
-    bundle = read_bundle(folder, limits)
+    bundle = read_bundle(place or DEFAULT, limits)
     prep, model = bundle.manifest.prep, bundle.manifest.model
     try:
         frontend = build_frontend(prep)
     except (UserError, ArithmeticError) as error:
-        raise UserError(f"{folder}: no front end meets its settings: {error}") from None
+        raise UserError(f"{bundle.place}: no front end meets its settings: {error}") from None
     codebook = codebook_of(model, bundle.weights())
     return BundleFacts(
-        folder=portable(folder),
+        folder=bundle.place if isinstance(bundle.place, str) else portable(bundle.place),
         front_end=_front_end(prep, frontend),
         model=_model(prep, model),
         grid=_grid(prep, model, frontend),
@@ -148,7 +147,7 @@ def _grid(prep: PrepSettings, model: ModelSettings, frontend: FrontEnd) -> Table
 def _files(bundle: Bundle) -> list[Table]:
     """Name, bytes and hash; the hash is None for tokenizer.json, which holds the other hashes."""
     sizes = {
-        MANIFEST: (bundle.folder / MANIFEST).stat().st_size,
+        MANIFEST: len(bundle.manifest.text()),
         WEIGHTS: len(bundle.packed),
         ENCODER: len(bundle.encoder),
     }

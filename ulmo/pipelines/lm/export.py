@@ -74,7 +74,7 @@ def scores_of(tokenizer: Tokenizer) -> Array:
     scores = tokenizer.bundle.scores()
     if scores is None:
         raise UserError(
-            f"{tokenizer.bundle.folder} has no substitution scores, by which copies are weighed: "
+            f"{tokenizer.bundle.place} has no substitution scores, by which copies are weighed: "
             "train a tokenizer anew"
         )
     return scores

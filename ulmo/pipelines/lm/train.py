@@ -52,7 +52,7 @@ def train_token_model(
     size: str | None = None,
     model: dict[str, Any] | None = None,
     settings: dict[str, Any] | None = None,
-    tokenizer: Path | None = None,
+    tokenizer: Path | str | None = None,
     resume: bool = False,
 ) -> TokenTrainSummary:
     """Train a token model, and write RUN_DIR.

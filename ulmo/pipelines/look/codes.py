@@ -26,6 +26,7 @@ class CodePicture(NamedTuple):
     webp: bytes
     width: int  # of a patch: frames of a column of tokens
     height: int  # bins of all bands; the last row of a patch is the lowest frequency
+    range_db: float | None  # from black to white; None: the picture has no levels in dB
 
 
 def describe_codes(tokenizer: Tokenizer, shown: Shown) -> tuple[list[dict[str, Any]], CodePicture]:
@@ -56,7 +57,9 @@ def describe_codes(tokenizer: Tokenizer, shown: Shown) -> tuple[list[dict[str, A
                 "loudness": round(float(max(levels[band] / stride for band in used)), 2),
             }
         )
-    return listed, _picture(patches)
+    is_in_db = tokenizer.manifest.normalization is not None
+    is_in_db &= tokenizer.prep.normalization != "pcen"
+    return listed, _picture(patches, is_in_db=is_in_db)
 
 
 def _nearest(codebook: Array, order: NDArray[np.int64]) -> list[list[int]]:
@@ -114,7 +117,7 @@ def _places(shown: Shown, codebook: Array) -> dict[int, list[list[int]]]:
     return {code: sorted(kept) for code, kept in found.items()}
 
 
-def _picture(patches: Array) -> CodePicture:
+def _picture(patches: Array, *, is_in_db: bool) -> CodePicture:
     """Patches (n, bins, frames) as one grey picture, all on one scale."""
     count, height, width = patches.shape
     low, high = np.percentile(patches, [1, 99.5]) if count else (0.0, 1.0)
@@ -124,4 +127,5 @@ def _picture(patches: Array) -> CodePicture:
     for number, patch in enumerate(grey[:, ::-1].astype(np.uint8)):
         row, column = divmod(number, _ROW)
         sheet[row * height : (row + 1) * height, column * width : (column + 1) * width] = patch
-    return CodePicture(as_webp(sheet, _QUALITY), width, height)
+    range_db = round(float(high - low), 1) if is_in_db else None
+    return CodePicture(as_webp(sheet, _QUALITY), width, height, range_db)

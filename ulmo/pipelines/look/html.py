@@ -15,8 +15,8 @@ BEGIN = b'<!doctype html>\n<html lang="en" data-ulmo="look">\n'
 """The first bytes of each page: a file without them is another program's."""
 SCRIPTS = (  # in the order in which they are joined
     *("text.js", "payload.js", "levels.js", "axis.js", "player.js", "stack.js"),
-    *("spectrogram.js", "tokens.js", "surprise.js", "lanes.js", "codes.js", "selection.js"),
-    *("saving.js", "keys.js", "main.js"),
+    *("spectrogram.js", "tokens.js", "surprise.js", "lanes.js", "codes.js", "decoded.js"),
+    *("selection.js", "find.js", "saving.js", "keys.js", "main.js"),
 )
 _POLICY = (
     "default-src 'none'; script-src '{script}'; style-src '{style}'; "

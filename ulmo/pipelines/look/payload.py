@@ -13,6 +13,7 @@ from ulmo.listening.channels import Channel
 from ulmo.pipelines.look.codes import describe_codes
 from ulmo.pipelines.look.columns import Shown
 from ulmo.pipelines.look.html import as_base64
+from ulmo.pipelines.look.likeness import likeness_values
 from ulmo.pipelines.look.sound import Samples, as_opus
 from ulmo.pipelines.look.spectrogram import ROWS, draw_spectrogram
 from ulmo.pipelines.look.surprise import Surprise
@@ -78,7 +79,9 @@ def payload_of(tokenizer: Tokenizer, found: Found) -> dict[str, Any]:
             "webp": as_base64(sheet.webp),
             "width": sheet.width,
             "height": sheet.height,
+            "range_db": sheet.range_db,
         },
+        "likeness": likeness_values(shown.ids, tokenizer.bundle.scores()),
         "regions": list(found.regions),
         "classes": list(found.classes),
         "links": None,  # to other pages, where pages are served: all, earlier, later

@@ -81,6 +81,7 @@ function codeCard(code) {
     make("div", { className: "pictures" },
       make("figure", {}, decoded, "decodes to"),
       ...code.places.map((place, number) => snippetButton(code, place, times[number]))),
+    ...decodedButtons(code, used),
     make("p", { className: "group" }, "Most like it ", ...code.nearest.map((id) => chip(id))),
   );
   if (code.following.length) {
@@ -177,7 +178,8 @@ function showCode(id) {
 function listenToCodes() {
   byId("codes-words").textContent =
     `${codes.length} codes are used here. Similar codes have similar colours. Each has what it decodes to, ` +
-    "and up to three places in the recording where it fits best: press one to hear it.";
+    "and up to three places in the recording where it fits best: press one to hear it. What it decodes " +
+    "to can be heard, too, as sines, eight times as slow; all are as loud as each other.";
   const again = () => {
     shownCards = CARDS_AT_ONCE;
     listCodes();

@@ -50,6 +50,7 @@ const KEYS = [
   ["0", "0", "show all", () => showWindow(startS, endS)],
   ["[", "[", "the selection begins at the cursor", () => selectTo("from")],
   ["]", "]", "the selection ends at the cursor", () => selectTo("to")],
+  ["f", "f", "find the selection elsewhere on this page", findSelection],
   ["l", "l", "loop on or off", () => byId("loop").click()],
   ["Escape", "Esc", "stop what plays; no selection, and no code lit", stopAll],
   ["/", "/", "find a code by its number", () => byId("search").focus()],
@@ -82,9 +83,11 @@ function pressed(event) {
   redraw();
 }
 
+const isOffered = (name) => (surprise || !"uU".includes(name)) && (given.likeness || name !== "f");
+
 function listKeys() {
   byId("keys").append(
-    ...KEYS.filter(([name]) => surprise || !"uU".includes(name)).flatMap(([, shown, words]) => [
+    ...KEYS.filter(([name]) => isOffered(name)).flatMap(([, shown, words]) => [
       make("dt", {}, make("kbd", { textContent: shown })),
       make("dd", { textContent: words }),
     ]),
@@ -96,6 +99,8 @@ function listKeys() {
     }),
     make("dt", { textContent: "Wheel" }),
     make("dd", { textContent: "zoom at the pointer; with Shift, or sideways, move" }),
+    make("dt", { textContent: "Two fingers" }),
+    make("dd", { textContent: "zoom and move, on a screen that is touched" }),
     make("dt", { textContent: "Drag" }),
     make("dd", { textContent: "select on the spectrogram and the ruler; with Shift, move" }),
   );

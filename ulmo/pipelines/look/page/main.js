@@ -104,11 +104,11 @@ async function start() {
   listenToPointers();
   listenToSelection();
   listenToCodes();
-  await Promise.all([loadLevels(), loadCodes()]);
+  await Promise.all([loadLevels(), loadCodes(), loadLikeness()]);
   listClasses();
   pictures.push(paintOverview);
   drawings.push(drawRuler, drawSpectrogram, drawTokens, drawSurprise, drawLanes, drawSelection);
-  drawings.push(drawOverview, drawCursor, readOut, follow);
+  drawings.push(drawOverview, drawMatches, drawCursor, readOut, follow);
   labelFrequencies();
   listCodes();
   new ResizeObserver(() => { labelFrequencies(); redrawAll(); }).observe(stack);
@@ -121,7 +121,10 @@ async function start() {
 }
 
 // For tests, and for whoever looks at a page in a browser's console.
-window.ulmo = { given, player, view, idAt, columnStart, columnAt, xOf, light, select, showWindow, surprise };
+window.ulmo = {
+  given, player, view, idAt, columnStart, columnAt, xOf, light, select, showWindow, surprise,
+  findLike, madeSound,
+};
 
 start().catch((error) => {
   byId("trouble").hidden = false;

@@ -9,6 +9,7 @@ class Player {
   #until = endS;
   #isLoop = false;
   #queue = []; // stretches that follow
+  #made = null; // the source of sound that is not of the recording
   #waiting = null; // what was to be played before the sound was decoded
 
   speed = given.sound.slowed >= 5 ? 0.1 : 1;
@@ -49,6 +50,20 @@ class Player {
     const [first, ...rest] = stretches;
     this.#queue = rest;
     if (first) this.#start(...first, false);
+  }
+
+  // Play made sound, which is at no time of the recording.
+  playMade(samples, rate) {
+    this.pause();
+    this.#made?.stop();
+    this.#context ??= new AudioContext();
+    this.#context.resume();
+    const buffer = this.#context.createBuffer(1, samples.length, rate);
+    buffer.copyToChannel(samples, 0);
+    this.#made = this.#context.createBufferSource();
+    this.#made.buffer = buffer;
+    this.#made.connect(this.#context.destination);
+    this.#made.start();
   }
 
   pause() {

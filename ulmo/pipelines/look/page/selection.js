@@ -5,6 +5,7 @@ let selection = null; // { from, to, low, high }
 function select(wanted) {
   selection = wanted;
   byId("selection").hidden = wanted === null;
+  if (wanted === null) forgetMatches();
   if (wanted !== null) {
     byId("from").value = wanted.from.toFixed(3);
     byId("to").value = wanted.to.toFixed(3);
@@ -67,6 +68,7 @@ function listenToSelection() {
     byId(name).addEventListener("change", readSelection);
   }
   byId("play-selection").onclick = playSelection;
+  byId("find-selection").onclick = findSelection;
   byId("clear-selection").onclick = () => select(null);
   byId("zoom-selection").onclick = () => {
     const around = 0.05 * (selection.to - selection.from);

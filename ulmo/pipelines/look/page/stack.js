@@ -99,17 +99,56 @@ function clicked({ row, time, y, share }) {
 }
 
 let held = null; // where a pointer went down
+const fingers = new Map(); // horizontal places of the pointers that are down, by their ids
+let pinched = null; // two fingers: how far apart they were, and the window and time between them
+
+// Two fingers zoom by their distance, and move by their middle.
+function fingersNow() {
+  const [one, other] = [...fingers.values()];
+  const bounds = rows.spectrogram.getBoundingClientRect();
+  const share = ((one + other) / 2 - bounds.left) / bounds.width;
+  return { apart: Math.max(Math.abs(one - other), 20), share: Math.min(Math.max(share, 0), 1) };
+}
+
+function beginPinch() {
+  const { apart, share } = fingersNow();
+  pinched = { apart, time: timeAt(share), length: view.to - view.from };
+  held = null;
+  showTip(null);
+}
+
+function pinch() {
+  const { apart, share } = fingersNow();
+  const least = Math.min(LEAST_COLUMNS * tokens.column_s, endS - startS);
+  const wanted = (pinched.length * pinched.apart) / apart;
+  const length = Math.min(Math.max(wanted, least), endS - startS);
+  const from = pinched.time - share * length;
+  showWindow(from, from + length);
+}
+
+function forgetFinger(event) {
+  fingers.delete(event.pointerId);
+  if (!fingers.size) pinched = null;
+}
 
 function pointerDown(event) {
   const place = placeOf(event);
   if (!place || event.button !== 0) return;
   event.target.setPointerCapture(event.pointerId);
   view.hasKeys = false;
+  fingers.set(event.pointerId, event.clientX);
+  if (fingers.size === 2) beginPinch();
+  if (pinched) return;
   held = { ...place, x: event.clientX, from: view.from, moved: false };
 }
 
 function pointerMove(event) {
   const place = placeOf(event);
+  if (fingers.has(event.pointerId)) fingers.set(event.pointerId, event.clientX);
+  if (pinched) {
+    if (fingers.size === 2) pinch();
+    return;
+  }
   if (!held) {
     showTip(place);
     return;
@@ -141,6 +180,7 @@ function selectBetween(one, other) {
 function pointerUp(event) {
   if (held && !held.moved) clicked(held);
   held = null;
+  forgetFinger(event);
   if (event.pointerType === "touch") showTip(null);
 }
 
@@ -190,7 +230,10 @@ function listenToPointers() {
   stack.addEventListener("pointerdown", pointerDown);
   stack.addEventListener("pointermove", pointerMove);
   stack.addEventListener("pointerup", pointerUp);
-  stack.addEventListener("pointercancel", () => { held = null; });
+  stack.addEventListener("pointercancel", (event) => {
+    held = null;
+    forgetFinger(event);
+  });
   stack.addEventListener("pointerleave", () => showTip(null));
   stack.addEventListener("wheel", wheeled, { passive: false });
 }
