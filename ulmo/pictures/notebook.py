@@ -56,7 +56,7 @@ def draw_tokens(
     unit, size = ("kHz", 1000) if edges_hz[-1] >= 1000 else ("Hz", 1)
     shown = np.unique(np.linspace(0, bands, min(bands + 1, _MOST_TICKS)).round().astype(int))
     axes.set_yticks(shown, [f"{round(edges_hz[edge] / size, 2):g}" for edge in shown])
-    axes.set_ylabel(f"edges of bands ({unit})")
+    axes.set_ylabel(f"band edges ({unit})")
     axes.set_xlabel("time (s)")
     likeness = "like codes have like colours" if colours is not None else "a colour for each id"
     caption = f"{len(ids)} x {bands} tokens, a column each {1000 * column_s:g} ms; {likeness}"
