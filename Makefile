@@ -1,8 +1,11 @@
-# make demo, make test: each first installs ulmo into .venv, with python3 and a package registry.
+# make demo, make test, make docs: each first installs what it needs into .venv, with python3 and a package registry.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.docs-installed
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+PAGES := build/notebooks
 PEERS := .peers
 AUDIO ?= data_samples
 FUZZ ?= 1000000
@@ -10,7 +13,7 @@ PEERS_PYTHON ?= $(PEERS)/bin/python
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test wheel lint search crash chaos bench fuzz fuzz-parsers audit peers clean
+.PHONY: demo test docs notebooks pictures wheel lint search crash chaos bench fuzz fuzz-parsers audit peers clean
 
 demo: $(STAMP)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh data_samples/demo.sh demo_out
@@ -20,6 +23,30 @@ test: export PYTHONDONTWRITEBYTECODE =
 test: $(STAMP) lint
 	$(BIN)/python -m compileall -q ulmo tests
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+
+# The site of docs/, with the notebooks: build/site/index.html. Fails if a link of a page leads nowhere.
+docs: notebooks
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "Open build/site/index.html, or, for its search, run: $(BIN)/python -m http.server -b 127.0.0.1 -d build/site"
+
+# Every notebook is run from the top, and becomes a page with its outputs. Fails where one does.
+notebooks: $(DOCS_STAMP)
+	rm -rf $(PAGES)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m nbconvert --log-level WARN --to markdown --execute \
+	    --output-dir $(PAGES) $(NOTEBOOKS)
+
+# Every picture of docs/, which docs/gallery.md lists. Trainings differ a little from one computer to the next.
+pictures: demo
+	$(BIN)/python docs/pictures.py docs/tokens.png
+	$(BIN)/ulmo show data_samples/whistles.wav --tokens --normalization corpus --start 2 --seconds 2 --out docs/show.png
+	$(BIN)/ulmo show data_samples/whistles.wav --normalization corpus --out docs/frontends.png
+	$(BIN)/ulmo eval --audio data_samples --json demo_out/shipped.json
+	cp demo_out/shipped-usage.png docs/usage.png
+	cp demo_out/shipped-codes.png docs/codes.png
+	cp demo_out/run/pictures/reconstructions.png docs/reconstructions.png
+	cp demo_out/repeats.png docs/repeats.png
+	$(BIN)/python docs/screenshot.py demo_out/look.html docs/look.png
+	$(BIN)/python docs/smaller.py docs/*.png
 
 # Builds the wheel, installs it alone in a fresh environment, and tokenizes a file with it.
 wheel: $(STAMP)
@@ -92,5 +119,9 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(PEERS) demo_out .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) demo_out build .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,14 +1,14 @@
-"""Draw the picture of README.md: the shipped tokenizer's tokens under a spectrogram.
+"""Draw the picture of README.md: a recording, its tokens, and its repeated calls.
 
     python docs/pictures.py [OUT.png]
 
 The recording is data_samples/harmonic_calls.wav, in which one call sounds six times. The same
-versions of ulmo and Matplotlib draw the same bytes.
+versions of ulmo and Matplotlib draw the same bytes. `make pictures` draws all pictures of docs/.
 """
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -18,80 +18,93 @@ from numpy.typing import NDArray
 
 import ulmo
 from ulmo.pictures.axes import own_style
+from ulmo.pictures.colours import cell_colours, ink_on
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import Normalization
 
 Floats = NDArray[np.float64]
 
 FOLDER = Path(__file__).parent
-RECORDING = FOLDER.parent / "data_samples" / "harmonic_calls.wav"
+SAMPLES = FOLDER.parent / "data_samples"
+RECORDING = SAMPLES / "harmonic_calls.wav"
+OTHERS = ("whistles.wav", "near_silence.wav")  # eight seconds do not show what chance repeats
 ENLARGED = (4.4, 7.0)  # starts of two calls whose ids are printed, from data_samples/events.csv
 COLUMNS = 15  # columns of an enlarged call: 0.6 s
 TICKS_KHZ = (0.2, 0.5, 1, 2, 4, 7)
 RANGE_DB = 66.0  # from the brightest colour of the spectrogram to the darkest
-TOKEN_COLOURS = "viridis"  # ordered by lightness too: readable with any colour vision
 INK = "#222222"
 
 
+class Heard(NamedTuple):
+    """What the picture shows of the recording."""
+
+    decibels: Floats  # (bins, frames)
+    frequencies: Floats  # of the bins, in hertz
+    tokens: ulmo.Tokens
+    repeats: list[dict[str, Any]]  # those in the recording
+
+
 def main(out: Path) -> None:
-    """Encode the recording, draw three rows of panels, write the PNG."""
+    """Encode the recording, find what recurs, and write the PNG."""
+    draw(listen(), out)
+
+
+def listen() -> Heard:
+    """The recording's levels, its tokens, and its repeats among the sounds of three recordings."""
     tokenizer = ulmo.load_tokenizer()
     tokens = tokenizer.encode(RECORDING)
-    settings = tokenizer.manifest.prep.model_copy(update={"normalization": "corpus", "overlap": 0})
+    settings = tokenizer.prep.model_copy(update={"normalization": "corpus", "overlap": 0})
     decibels = ulmo.preprocess(
         RECORDING, settings=settings, normalization=Normalization(offset=0.0, scale=1.0)
     )
     spectrogram = np.concatenate(list(decibels[..., 0]), axis=1)[:, : tokens.frames]
-    places = places_of(tokenizer.codebook, tokens.ids, spectrogram)
+    paths = [RECORDING, *(SAMPLES / name for name in OTHERS)]
+    found = ulmo.repeats(paths, tokenizer=tokenizer, impulses=False)
+    rows = [row for row in found if Path(row["recording"]).name == RECORDING.name]
+    return Heard(spectrogram, build_frontend(settings).frequencies, tokens, rows)
 
+
+def draw(heard: Heard, out: Path) -> None:
+    """Draw four rows of panels, and write the PNG."""
+    tokens = heard.tokens
     with (
         own_style(),
         mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 10.5, "text.color": INK}),
     ):
-        figure = Figure(figsize=(11, 7.2), layout="constrained", dpi=130)
-        rows = figure.add_gridspec(3, 2, height_ratios=(2.4, 1.2, 1.5))
+        figure = Figure(figsize=(11, 7.6), layout="constrained", dpi=110)
+        rows = figure.add_gridspec(4, 2, height_ratios=(2.2, 1.1, 0.4, 1.4))
         upper = figure.add_subplot(rows[0, :])
-        draw_spectrogram(upper, spectrogram, build_frontend(settings).frequencies, tokens)
-        draw_grid(figure.add_subplot(rows[1, :], sharex=upper), places, tokens)
+        draw_spectrogram(upper, heard)
+        grid = tokens.plot(figure.add_subplot(rows[1, :], sharex=upper))
+        grid.set_xlabel("")
+        grid.set_ylabel("bands (kHz)")
+        grid.tick_params(labelbottom=False)
+        grid.set_title(
+            f"Tokens: an id of a code for each band, every {1000 * step_s(tokens):.0f} ms; "
+            "like codes have like colours",
+            loc="left",
+        )
+        draw_repeats(figure.add_subplot(rows[2, :], sharex=upper), heard.repeats)
         for column, start_s in enumerate(ENLARGED):
-            draw_call(figure.add_subplot(rows[2, column]), places, tokens, start_s)
+            draw_call(figure.add_subplot(rows[3, column]), tokens, start_s)
         FigureCanvasAgg(figure)
         figure.savefig(out, metadata={"Software": None})
 
 
-def places_of(codebook: NDArray[np.float32], ids: NDArray[np.int32], decibels: Floats) -> Floats:
-    """Colour of each token, 0 to 1, shape (time, band): within a band, similar codes look alike.
-
-    The codes that occur in a band are ordered along the first principal component of its tokens'
-    vectors, in the direction in which levels rise.
-    """
-    columns, bands = ids.shape
-    places = np.empty(ids.shape)
-    cells = decibels.reshape(bands, len(decibels) // bands, columns, -1).mean(axis=(1, 3))
-    for band in range(bands):
-        used, inverse, counts = np.unique(ids[:, band], return_inverse=True, return_counts=True)
-        vectors = codebook[ids[:, band]].astype(float)
-        vectors -= vectors.mean(axis=0)
-        scores = vectors @ np.linalg.svd(vectors, full_matrices=False)[2][0]
-        scores *= np.sign(scores @ (cells[band] - cells[band].mean()))
-        order = np.argsort([scores[inverse == code][0] for code in range(len(used))])
-        edges = np.cumsum(np.sqrt(counts[order]))  # a frequent code takes more of the colours
-        place = np.empty(len(used))
-        place[order] = (edges - edges[0]) / max(edges[-1] - edges[0], 1.0)
-        places[:, band] = place[inverse]
-    return places
+def step_s(tokens: ulmo.Tokens) -> float:
+    """Seconds from a column to the next."""
+    return tokens.hop / tokens.sample_rate
 
 
-def draw_spectrogram(axis: Any, decibels: Floats, frequencies: Floats, tokens: ulmo.Tokens) -> None:
+def draw_spectrogram(axis: Any, heard: Heard) -> None:
     """Draw the levels, hertz where the bins' centres put them, and the bands of the tokens."""
-    bins, frames = decibels.shape
-    hop_s = tokens.hop / tokens.sample_rate * len(tokens.ids) / frames
-    loudest = decibels.max()
+    bins = len(heard.decibels)
+    tokens, loudest = heard.tokens, heard.decibels.max()
     axis.imshow(
-        decibels,
+        heard.decibels,
         origin="lower",
         aspect="auto",
-        extent=(0.0, frames * hop_s, 0, bins),
+        extent=(0.0, len(tokens.ids) * step_s(tokens), 0, bins),
         vmin=loudest - RANGE_DB,
         vmax=loudest,
         cmap="magma",
@@ -100,69 +113,60 @@ def draw_spectrogram(axis: Any, decibels: Floats, frequencies: Floats, tokens: u
     bands = tokens.ids.shape[1]
     for band in range(1, bands):
         axis.axhline(band * bins / bands, color="white", lw=0.8, ls=(0, (5, 4)), alpha=0.7)
-    places = np.interp(TICKS_KHZ, frequencies / 1000, np.arange(bins) + 0.5)
+    places = np.interp(TICKS_KHZ, heard.frequencies / 1000, np.arange(bins) + 0.5)
     axis.set_yticks(places, [f"{mark:g}" for mark in TICKS_KHZ])
     axis.set_ylabel("frequency (kHz)")
     axis.tick_params(labelbottom=False)
-    axis.set_title("Spectrogram of one call, six times; dashed: the four bands", loc="left")
+    axis.set_title("A recording: one call, six times; dashed: the bands of the tokens", loc="left")
 
 
-def draw_grid(axis: Any, places: Floats, tokens: ulmo.Tokens) -> None:
-    """Draw every token as a coloured cell, on the time axis of the spectrogram."""
-    paint(axis, places, tokens, 0, len(places))
-    for start_s in ENLARGED:
-        end_s = start_s + COLUMNS * tokens.hop / tokens.sample_rate
-        axis.plot([start_s, end_s], [-0.12] * 2, color=INK, lw=2.5, clip_on=False)
-    axis.set_ylim(0, places.shape[1])
+def draw_repeats(axis: Any, repeats: list[dict[str, Any]]) -> None:
+    """Draw a bar for each repeat, in a lane for each class."""
+    classes = sorted({row["class"] for row in repeats})
+    for row in repeats:
+        lane = classes.index(row["class"])
+        axis.barh(lane, row["end_s"] - row["start_s"], left=row["start_s"], color=f"C{lane}")
+    axis.set_yticks(range(len(classes)), [f"class {number}" for number in classes])
+    axis.set_ylim(len(classes) - 0.5, -0.5)
     axis.set_xlabel("time (s)")
-    step_ms = 1000 * tokens.hop / tokens.sample_rate
-    axis.set_title(
-        f"Tokens: a column every {step_ms:.0f} ms; in a band, similar codes have similar colours",
-        loc="left",
-    )
+    axis.set_title("What recurs, as ulmo repeats finds it in the tokens", loc="left")
 
 
-def draw_call(axis: Any, places: Floats, tokens: ulmo.Tokens, start_s: float) -> None:
+def draw_call(axis: Any, tokens: ulmo.Tokens, start_s: float) -> None:
     """Draw the tokens of one call with their ids; bold where both calls have the same id."""
-    step_s = tokens.hop / tokens.sample_rate
-    first = round(start_s / step_s)
-    paint(axis, places, tokens, first, first + COLUMNS)
-    others = [round(other / step_s) for other in ENLARGED]
+    first = round(start_s / step_s(tokens))
+    others = [round(other / step_s(tokens)) for other in ENLARGED]
     same = np.equal(*(tokens.ids[place : place + COLUMNS] for place in others))
+    ids = tokens.ids[first : first + COLUMNS]
+    cells = cell_colours(ids, tokens.colours)
+    columns, bands = ids.shape
+    left, width = first * step_s(tokens), step_s(tokens)
+    axis.pcolormesh(
+        left + np.arange(columns + 1) * width,
+        np.arange(bands + 1),
+        cells.transpose(1, 0, 2),
+        edgecolors="white",
+    )
     for column, band in np.ndindex(same.shape):
         axis.text(
-            (first + column + 0.5) * step_s,
+            left + (column + 0.5) * width,
             band + 0.5,
-            tokens.ids[first + column, band],
+            ids[column, band],
             ha="center",
             va="center",
             fontsize=9.5,
             weight="bold" if same[column, band] else "normal",
-            color="white" if places[first + column, band] < 0.6 else INK,
+            color=ink_on(tuple(cells[column, band, :3].tolist())),
         )
+    axis.set_yticks(np.arange(bands) + 0.5, range(bands))
+    axis.tick_params(left=False)
+    axis.set_ylabel("band")
+    axis.spines[:].set_visible(False)
     axis.set_xlabel("time (s)")
     title = f"The call at {start_s:.1f} s"
     if start_s == ENLARGED[0]:
         title += f": {same.sum()} of its {same.size} ids (bold) return at {ENLARGED[1]:.1f} s"
     axis.set_title(title, loc="left")
-
-
-def paint(axis: Any, places: Floats, tokens: ulmo.Tokens, first: int, last: int) -> None:
-    """Draw columns `first` to `last` as cells, the lowest band below."""
-    step_s = tokens.hop / tokens.sample_rate
-    axis.pcolormesh(
-        np.arange(first, last + 1) * step_s,
-        np.arange(places.shape[1] + 1),
-        places[first:last].T,
-        vmin=0.0,
-        vmax=1.0,
-        cmap=TOKEN_COLOURS,
-        edgecolors="none" if last - first > COLUMNS else "white",
-    )
-    axis.set_yticks(np.arange(places.shape[1]) + 0.5, range(places.shape[1]))
-    axis.tick_params(left=False)
-    axis.set_ylabel("band")
-    axis.spines[:].set_visible(False)
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def page(text: str) -> str:
             lines.append(f"- {fault}")
         place = path_of(shown.file).relative_to(TESTS).as_posix()
         test = "::".join((place, *shown.names)) if shown.row is None else f"{place} [{shown.row}]"
-        lines.append(f"  - `{test}`")
+        lines.append(f"    - `{test}`")
     return "\n".join(lines) + "\n"
 
 

@@ -22,7 +22,10 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "ulmo"
 BASE = {"arrays", "config", "vocabulary", "tokens"}
 FILES = {*BASE, "storage"}
-TOKENIZING = {*FILES, "preprocessing", "bundle", "encoding", "decoding", "tokenizer"}
+TOKENIZING = {
+    *FILES,
+    *("preprocessing", "bundle", "encoding", "pictures", "decoding", "tokenizer"),
+}
 SCORING = {*BASE, "storage", "preprocessing", "bundle", "sequence"}
 ARRAYS = {"models", "evaluation", "sequence"}
 OTHERS = {"token_model", "data", "dataset", "formats", "jobs", "listening", "pictures"}
@@ -32,7 +35,7 @@ ROOMS = {
     "config": set(),
     "no_pandas": set(),
     "vocabulary": set(),
-    "tokens": set(),
+    "tokens": {"pictures"},
     "storage": {"config"},
     "preprocessing": FILES,
     "models": FILES,
@@ -42,7 +45,7 @@ ROOMS = {
     "jobs": {"config", "no_pandas", "storage"},
     "bundle": {*FILES, "preprocessing", "encoding"},
     "encoding": {"arrays", "config"},
-    "decoding": {*BASE, "preprocessing", "bundle", "encoding"},
+    "decoding": {*BASE, "preprocessing", "bundle", "encoding", "pictures"},
     "tokenizer": TOKENIZING,
     "token_model": SCORING,
     "data": {*BASE, "storage", "formats"},
@@ -58,8 +61,12 @@ ROOMS = {
 """Each room, and the rooms that it may import; "" is ulmo/__init__.py."""
 INSIDE = {"reading": {"reading"}, "times": {"reading", "times"}}
 """Each folder of preprocessing that knows few others, and the parts of it that it may import."""
-EAGER = {"cli": {"config", "cli", "no_pandas", ""}, "": set()}
-"""What these rooms may import outside functions, so that `--help` stays cheap."""
+EAGER = {
+    "cli": {"config", "cli", "no_pandas", ""},
+    "": set(),
+    "tokens": set(),
+}
+"""What these rooms may import outside functions: `--help` stays cheap, and tokens know no room."""
 FRAMEWORKS = {"tensorflow", "keras"}
 KERAS_ROOMS = {"models", "pipelines"}
 
@@ -175,6 +182,8 @@ def test_frameworks_stay_in_their_rooms(name):
         ("ulmo.tokenizer", "ulmo.bundle.graph", True, True),
         ("ulmo.tokenizer", "ulmo.models", True, False),
         ("ulmo.tokens", "ulmo.config", False, False),
+        ("ulmo.tokens", "ulmo.pictures.notebook", True, True),
+        ("ulmo.tokens", "ulmo.pictures.notebook", False, False),
         ("ulmo.pipelines.prep.prep", "ulmo.reports.prep", True, False),
         ("ulmo.pipelines.prep.prep", "ulmo.pipelines.prep.job", False, True),
         ("ulmo.pipelines.verify.tiles", "ulmo.pipelines.prep.job", True, False),

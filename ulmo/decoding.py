@@ -14,9 +14,11 @@ from ulmo.bundle.bundle import Bundle
 from ulmo.bundle.cost import most_windows
 from ulmo.bundle.per_process import PerProcess
 from ulmo.bundle.session import Device, Session
+from ulmo.bundle.weights import codebook_of
 from ulmo.config import LIMITS, Limits, UserError
 from ulmo.config.arguments import instance_of, whole_number
 from ulmo.encoding import WINDOW_COLUMNS, decode_stretches
+from ulmo.pictures.colours import code_colours
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.tiles import cut_tiles
 from ulmo.tokens import Tokens
@@ -48,6 +50,16 @@ class Decoder:
         self._threads = min(threads or os.cpu_count() or 1, self._most)
         self._executors = PerProcess(partial(ThreadPoolExecutor, self._threads, "ulmo"))
         self._device: Device = device
+
+    @property
+    def codebook(self) -> Array:
+        """Vectors of the codes, (CB, EMB), float32."""
+        return codebook_of(self.manifest.model, self.bundle.weights())
+
+    @cached_property
+    def colours(self) -> NDArray[np.uint8]:
+        """Red, green and blue of each code, (CB, 3): those of pictures and pages."""
+        return code_colours(self.codebook)
 
     def decode(self, tokens: Tokens) -> Array:
         """Tiles (n, M, M, 1) that the ids stand for, float32, in normalised levels.

@@ -24,7 +24,6 @@ from ulmo.bundle.bundle import DEFAULT, Bundle, read_bundle
 from ulmo.bundle.cost import check_tokenizer, most_tiles, tokenizer_cost
 from ulmo.bundle.session import Device, Session
 from ulmo.bundle.unk import level_of, mark_unknown
-from ulmo.bundle.weights import codebook_of
 from ulmo.config import LIMITS, JobError, Limits, PrepSettings, UserError
 from ulmo.config.arguments import instance_of, place_argument, whole_number
 from ulmo.decoding import Decoder
@@ -128,11 +127,6 @@ class Tokenizer(Decoder):
     def __reduce__(self) -> tuple[Callable[[TokenizerRef], "Tokenizer"], tuple[TokenizerRef]]:
         """Pickle the bundle's place and fingerprint; whoever loads that opens the bundle."""
         return TokenizerRef.open, (self.ref,)
-
-    @property
-    def codebook(self) -> Array:
-        """Vectors of the codes, (CB, EMB), float32."""
-        return codebook_of(self.manifest.model, self.bundle.weights())
 
     @property
     def edges_hz(self) -> NDArray[np.float64]:
@@ -363,6 +357,7 @@ class Tokenizer(Decoder):
             start_utc=start_utc,
             fingerprint=self.manifest.fingerprint,
             unk_quantile=self.unk_quantile,
+            colours=self.colours,
         )
 
 

@@ -1,11 +1,11 @@
 """Tokens: ids on a grid of time and frequency, their clock, and the files that hold them."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
 from math import floor
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,8 @@ class Tokens:
     # Sample at which each column begins, (time,), if they are not evenly spaced: a timeline whose
     # gaps are left out, read from a file. None: `start`, and a hop from each to the next.
     samples: NDArray[np.int64] | None = None
+    # Red, green and blue of each code, (CB, 3), like codes alike: for `plot`. None: not known.
+    colours: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
 
     @property
     def seconds(self) -> NDArray[np.float64]:
@@ -55,6 +57,42 @@ class Tokens:
     def sequence(self) -> NDArray[np.int32]:
         """The ids as one causal sequence, (time * bands,)."""
         return self.ids.reshape(-1)
+
+    def plot(self, axes: Any = None, *, colours: NDArray[np.uint8] | None = None) -> Any:
+        """Draw the tokens with Matplotlib: a coloured cell for each, over seconds and hertz.
+
+        axes: to draw in; None: those of a new figure.
+        colours: (CB, 3) of the codes, such as `tokenizer.colours`; None: those that `encode` gave.
+            Tokens that were read from a file have none: each id then has a colour of its own, and
+            like colours do not mean like codes.
+
+        Returns the axes. `<unk>` is grey, `<gap>` is empty, and rows are of one height, whatever
+        the hertz of a band. A window of seconds is `tokens.plot().set_xlim(2, 4)`.
+        """
+        from ulmo.pictures.notebook import draw_tokens
+
+        known = self.colours if colours is None else colours
+        return draw_tokens(axes, self.ids, self.seconds, self._column_s, self.edges_hz, known)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the facts, and the first and last columns in their colours."""
+        from ulmo.pictures.notebook import html_table
+
+        columns, bands = self.ids.shape
+        facts = {
+            "grid": f"{columns} x {bands} (time, band)",
+            "a column each": f"{1000 * self._column_s:g} ms",
+            "different ids": str(len(np.unique(self.ids))),
+        }
+        if self.start_utc is not None:
+            facts["recorded from"] = self.start_utc.isoformat()
+        if self.fingerprint:
+            facts["tokenizer"] = self.fingerprint[:8]
+        return html_table(facts, self.ids, self.seconds, self.edges_hz, self.colours)
+
+    @property
+    def _column_s(self) -> float:
+        return self.hop / self.sample_rate
 
 
 def nearest_column(seconds: Fraction, hop: Fraction) -> int:

@@ -3,6 +3,8 @@
 codebook (CB, EMB) -> three principal components -> lightness, blue to yellow, green to red -> sRGB
 """
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,6 +50,26 @@ def code_colours(codebook: NDArray[np.floating]) -> NDArray[np.uint8]:
     encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     colours: NDArray[np.uint8] = np.rint(255 * encoded).astype(np.uint8)
     return colours
+
+
+@cache
+def colours_by_id() -> NDArray[np.uint8]:
+    """Colours (65536, 3) of ids whose codebook is not known: fixed, but likeness says nothing."""
+    return code_colours(np.random.default_rng(0).normal(size=(1 << 16, 3)))
+
+
+def cell_colours(ids: NDArray[np.integer], colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Red, green, blue and opacity (*ids.shape, 4) of tokens, from those (CB, 3) of the codes.
+
+    `<unk>` is grey. Other special tokens, and -1, have an opacity of 0: there is no sound.
+    """
+    unk = len(colours)
+    table = np.zeros((unk + 2, 4), np.uint8)
+    table[:unk, :3] = colours
+    table[unk, :3] = UNKNOWN
+    table[: unk + 1, 3] = 255
+    cells: NDArray[np.uint8] = table[np.where(ids < 0, unk + 1, np.minimum(ids, unk + 1))]
+    return cells
 
 
 def _ranked_components(codebook: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -39,6 +39,14 @@ with _without_settings():
     from matplotlib.font_manager import FontProperties, findfont, get_font
     from matplotlib.text import Text
 
+
+def new_axes(width: float, height: float) -> Any:
+    """Axes in a new figure of pyplot, so many inches wide and high: a notebook shows it."""
+    with _without_settings():
+        from matplotlib import pyplot
+    return pyplot.figure(figsize=(width, height), layout="constrained").subplots()
+
+
 __all__ = [
     "Figure",
     "FigureCanvasAgg",
@@ -47,4 +55,5 @@ __all__ = [
     "findfont",
     "get_font",
     "matplotlib",
+    "new_axes",
 ]

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.arrays import Array, Ids
-from ulmo.pictures.colours import code_colours
 from ulmo.pipelines.look.columns import Shown
 from ulmo.pipelines.look.spectrogram import as_webp
 from ulmo.tokenizer import Tokenizer
@@ -31,11 +30,11 @@ class CodePicture(NamedTuple):
 
 def describe_codes(tokenizer: Tokenizer, shown: Shown) -> tuple[list[dict[str, Any]], CodePicture]:
     """The codes in use, the most used first, and a picture of what each decodes to."""
-    ids, size = shown.ids, len(tokenizer.codebook)
+    codebook = tokenizer.codebook
+    ids, size = shown.ids, len(codebook)
     counts = np.bincount(ids[ids < size], minlength=size)
     order = np.argsort(-counts, kind="stable")[: min(int((counts > 0).sum()), MOST_CODES)]
-    codebook = tokenizer.codebook
-    colours, nearest = code_colours(codebook), _nearest(codebook, order)
+    colours, nearest = tokenizer.colours, _nearest(codebook, order)
     following, places = _following(ids, size), _places(shown, codebook)
     patches = tokenizer.decode_codes(order)
     loudness = patches.mean(axis=2)  # (n, M)

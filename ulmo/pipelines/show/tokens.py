@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ulmo.arrays import Ids
 from ulmo.jobs.inputs import find_sources
 from ulmo.listening.listen import Job, Wanted, listen
-from ulmo.pictures.colours import UNKNOWN, code_colours
+from ulmo.pictures.colours import cell_colours
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.preprocessing.reading.audio import RefusedError
 from ulmo.tokenizer import Tokenizer
@@ -52,13 +52,9 @@ def token_rows(
     found, model = heard.ids[inside], tokenizer.manifest.model
     ids = np.full((end - first, found.shape[1]), -1, np.int32)
     ids[places[inside] - first] = found
-    table = np.zeros((tokenizer.vocabulary.size + 1, 4), np.uint8)  # the last is for -1
-    table[: len(tokenizer.codebook), :3] = code_colours(tokenizer.codebook)
-    table[tokenizer.vocabulary.unk, :3] = UNKNOWN
-    table[: tokenizer.vocabulary.unk + 1, 3] = 255
     return TokenRows(
         ids,
-        table[ids.T],
+        cell_colours(ids.T, tokenizer.colours),
         start_s=first * heard.column_s,
         column_s=heard.column_s,
         frontend=build_frontend(tokenizer.prep),
