@@ -28,6 +28,15 @@ _format_option = cli.option(
     group="Output",
     help="Format to write.  [default: as --out ends]",
 )
+_joined_option = cli.option(
+    "--joined",
+    is_flag=True,
+    group="Token model",
+    help="All recordings are each other's past, in the order of time: those of one recorder.",
+)
+_picture_option = cli.option(
+    "--picture", type=cli.PATH, metavar="FILE.png", group="Output", help="Draw the result, too."
+)
 
 
 @click.group(cls=cli.Group, context_settings=cli.CONTEXT, short_help="A model over tokens.")
@@ -96,7 +105,7 @@ def train(
     short_help="The bits of each column of tokens, as one table.",
     examples=(
         "ulmo lm score field/ --out scores.csv",
-        "ulmo lm score tokens/ --lm run/lm --out scores.parquet",
+        "ulmo lm score tokens/ --lm run/lm --out scores.parquet --picture scores.png",
     ),
 )
 @click.argument("sources", type=cli.PATH, nargs=-1, required=True, metavar="FILE|TOKENS|FOLDER...")
@@ -109,7 +118,9 @@ def train(
     help="The table to write: .csv or .parquet.",
 )
 @_format_option
+@_picture_option
 @lm_option
+@_joined_option
 @tokenizer_option
 @channels_option
 @time_expansion_option
@@ -120,7 +131,9 @@ def score(
     sources: tuple[Path, ...],
     out: Path,
     file_format: str | None,
+    picture: Path | None,
     lm: Path | None,
+    joined: bool,
     quiet: bool,
     as_json: bool,
     **options: Any,
@@ -128,7 +141,8 @@ def score(
     """Write a row for each column of tokens: the bits that it costs, and what it is a copy of.
 
     Recordings are tokenized first. TOKENS are files of tokens, or what ulmo-tokenize wrote into a
-    folder. No recording is part of another's past.
+    folder. No recording is part of another's past, unless you say --joined, or the tokens are of a
+    timeline.
     """
     from ulmo.formats.event_files import check_event_file
     from ulmo.pipelines.lm.score import (
@@ -146,6 +160,13 @@ def score(
     opened = load_token_model(lm)
     columns = score_columns(opened.manifest.model.bands)
     check_event_file(out, check_score_format(out, file_format), columns)
+    drawn = None
+    if picture is not None:
+        from ulmo.pictures.axes import check_picture
+        from ulmo.pipelines.lm.picture import ScorePicture
+
+        check_picture(picture)
+        drawn = ScorePicture()
     tokens = [path for path in sources if is_of_tokens(path)]
     others = tuple(path for path in sources if path not in tokens)
     heard = opened_sources(others, {**options, "tokens": None}, left_out) if others else None
@@ -155,12 +176,16 @@ def score(
             if facts["status"] == "refused":
                 progress.line(refused_line(facts), error=True)
 
-        listener = Listener(progress.begin, done)
-        summary = write_scores(opened, tokens, heard, out, file_format, listener=listener)
+        listener = Listener(progress.begin, done, *([] if drawn is None else [drawn.add]))
+        summary = write_scores(
+            *(opened, tokens, heard, out, file_format), together=joined, listener=listener
+        )
+    if drawn is not None and picture is not None:
+        drawn.publish(picture)
     refused = any(each["status"] == "refused" for each in summary.facts)
     status = SOME_REFUSED if refused else 0
     cli.Output(as_json, quiet).show(
-        partial(score_summary, summary, out, left_out),
+        partial(score_summary, summary, out, left_out, picture),
         partial(score_json, summary, out, left_out, status),
     )
     sys.exit(status)
@@ -170,7 +195,10 @@ def score(
     cls=cli.Command,
     context_settings=cli.CONTEXT,
     short_help="Bits a token against how much of the past is known.",
-    examples=("ulmo lm curve tokens/ --out curve.csv",),
+    examples=(
+        "ulmo lm curve tokens/ --out curve.csv --picture curve.png",
+        "ulmo lm curve tokens/ --repeats repeats.csv",
+    ),
 )
 @click.argument("tokens", type=cli.PATH, nargs=-1, required=True, metavar="TOKENS...")
 @cli.option(
@@ -181,7 +209,16 @@ def score(
     group="Curve",
     help="Stretches of 64 columns in each recording whose tokens are scored.  [default: 16]",
 )
+@cli.option(
+    "--repeats",
+    type=cli.PATH,
+    metavar="TABLE",
+    group="Curve",
+    help="Also of sounds that were there before, and of those that were not: what ulmo repeats "
+    "wrote about these recordings, .csv or .parquet.",
+)
 @lm_option
+@_joined_option
 @cli.option(
     "--out",
     type=cli.PATH,
@@ -190,15 +227,19 @@ def score(
     help="Write the curve as a table, too: .csv or .parquet.",
 )
 @_format_option
+@_picture_option
 @cli.quiet_option
 @cli.json_option
 @guarded
 def curve(
     tokens: tuple[Path, ...],
     targets: int,
+    repeats: Path | None,
     lm: Path | None,
+    joined: bool,
     out: Path | None,
     file_format: str | None,
+    picture: Path | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -207,14 +248,25 @@ def curve(
     The targets are the same for all. The past is cut physically: nothing else is known. TOKENS are
     files of tokens, or what ulmo-tokenize wrote into a folder.
     """
+    from ulmo.listening.classes import Classes
     from ulmo.pipelines.lm.curve import check_curve_file, context_curve, write_curve
     from ulmo.reports.lm import curve_json, curve_summary
     from ulmo.token_model import load_token_model
 
     if out is not None:
         check_curve_file(out, file_format)
-    points = context_curve(load_token_model(lm), tokens, targets=targets)
+    if picture is not None:
+        from ulmo.pictures.axes import check_picture
+
+        check_picture(picture)
+    known = None if repeats is None else Classes.of(repeats)
+    opened = load_token_model(lm)
+    points = context_curve(opened, tokens, targets=targets, repeats=known, together=joined)
     if out is not None:
         write_curve(points, out, file_format)
+    if picture is not None:
+        from ulmo.pipelines.lm.picture import draw_curve
+
+        draw_curve(points, picture)
     shown = cli.Output(as_json, quiet)
-    shown.show(partial(curve_summary, points, out), partial(curve_json, points, out))
+    shown.show(partial(curve_summary, points, out, picture), partial(curve_json, points, out))

@@ -175,7 +175,7 @@ def test_a_table_that_is_not_finished_does_not_appear(trained, tokens, tmp_path,
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ulmo.pipelines.lm.score.ScoredStream.rows", interrupted)
+    monkeypatch.setattr("ulmo.pipelines.lm.score.ScoredRow.rows", interrupted)
     out = tmp_path / "scores.csv"
     done = run(command, "lm", "score", tokens, "--lm", trained / "lm", "--out", out)
     assert done.exit_code == exits.INTERRUPTED
