@@ -24,7 +24,8 @@ from ulmo.pipelines.lm.score import ScoredRow
 from ulmo.pipelines.lm.targets import ALL, FIRST, KINDS, LATER
 
 _MOST_POINTS = 1000  # of a recording's line: about one for each pixel
-_MOST_NAMES, _MOST_BORDERS = 8, 200  # recordings whose names are written, and whose ends are drawn
+_MOST_BORDERS = 200  # recordings whose begins are drawn
+_MOST_LETTERS, _FEWEST_LETTERS = 160, 8  # of names: over the whole width, and of one
 _WIDTH, _PANEL = 12.0, 2.1  # inches
 _PANELS = (
     ("bits", BLUE, "bits of a column of tokens, together"),
@@ -59,7 +60,11 @@ class ScorePicture:
         """Draw a row behind those before it; its recordings lie one after the other."""
         row, scores = scored.row, scored.scores
         numbers = row.source_of(scored.column)
-        values = {"bits": scores.column_bits, "surprise": scores.surprise, "gain": scores.gain}
+        values: dict[str, NDArray[np.floating]] = {
+            "bits": scores.column_bits,
+            "surprise": scores.surprise,
+            "gain": scores.gain,
+        }
         for number, source in enumerate(row.sources):
             chosen = numbers == number
             seconds = row.seconds[scored.column[chosen]] - source.begin_s
@@ -86,11 +91,11 @@ class ScorePicture:
             for line in self._lines[name]:
                 if pooled:
                     axis.fill_between(
-                        line.seconds, line.mean, line.most, color=colour, alpha=0.3, lw=0
+                        line.seconds, line.mean, line.most, color=colour, alpha=0.35, lw=0
                     )
                 axis.plot(line.seconds, line.mean, color=colour, lw=0.8)
             axis.set_title(words, fontsize=9, loc="left")
-            axis.set_ylabel(f"{name} (bits)")
+            axis.set_ylabel(name if name == "bits" else f"{name} (bits)")
             axis.axhline(0, color="0.6", lw=0.6, zorder=0)
             for begin, _ in self._begins[1:_MOST_BORDERS]:
                 axis.axvline(begin, color="0.75", lw=0.7, zorder=0)
@@ -112,19 +117,19 @@ class ScorePicture:
         return to_png(figure)
 
     def _name_recordings(self, axis: Any) -> None:
-        """Write the name of each recording into its part, if there are few."""
-        if len(self._begins) > _MOST_NAMES:
-            return
-        letters = 150 // len(self._begins)
-        for begin, name in self._begins:
-            axis.annotate(
-                *(as_drawn(name, letters), (begin, 1), (3, -3)),
-                xycoords=("data", "axes fraction"),
-                textcoords="offset points",
-                va="top",
-                fontsize=8,
-                annotation_clip=False,
-            )
+        """Write the name of each recording into its part, as far as there is room."""
+        axis.set_ylim(top=1.2 * axis.get_ylim()[1])
+        begins = [begin for begin, _ in self._begins]
+        for (begin, name), end in zip(self._begins, [*begins[1:], self._end_s], strict=True):
+            letters = int(_MOST_LETTERS * (end - begin) / self._end_s)
+            if letters >= _FEWEST_LETTERS:
+                axis.annotate(
+                    *(as_drawn(name, letters), (begin, 1), (3, -3)),
+                    xycoords=("data", "axes fraction"),
+                    textcoords="offset points",
+                    va="top",
+                    fontsize=8,
+                )
 
 
 def _columns_of_a_point(columns: int) -> int:
