@@ -1,4 +1,4 @@
-"""The commands ulmo lm train, score and curve: parse, then one call."""
+"""The commands ulmo lm train, score, curve and sample: parse, then one call."""
 
 import sys
 from collections import Counter
@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ulmo.cli import options as cli
-from ulmo.cli.exits import SOME_REFUSED, guarded
+from ulmo.cli.exits import SOME_REFUSED, fail, guarded
 from ulmo.cli.listening import (
     channels_option,
     full_scale_option,
@@ -270,3 +270,95 @@ def curve(
         draw_curve(points, picture)
     shown = cli.Output(as_json, quiet)
     shown.show(partial(curve_summary, points, out, picture), partial(curve_json, points, out))
+
+
+@lm.command(
+    cls=cli.Command,
+    context_settings=cli.CONTEXT,
+    short_help="A recording goes on, as the model expects.",
+    examples=(
+        "ulmo lm sample bird.wav --out more.tokens.npy",
+        "ulmo lm sample bird.wav --seconds 30 --temperature 0.8 --seed 3 --out more.tokens.npy",
+    ),
+)
+@click.argument("source", type=cli.PATH, metavar="RECORDING|TOKENS")
+@cli.option(
+    "--seconds",
+    type=click.FloatRange(0, 3600, min_open=True),
+    default=10.0,
+    metavar="S",
+    group="Sample",
+    help="How much to draw.  [default: 10]",
+)
+@cli.option(
+    "--temperature",
+    type=click.FloatRange(0, 100),
+    default=1.0,
+    metavar="T",
+    group="Sample",
+    help="Below 1, what is likely is drawn more often than the model expects it; 0: always the "
+    "likeliest.  [default: 1]",
+)
+@cli.option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    metavar="N",
+    group="Sample",
+    help="Another seed draws other tokens; the same one the same.  [default: 0]",
+)
+@cli.option(
+    "--out",
+    type=cli.PATH,
+    required=True,
+    metavar="PATH",
+    group="Output",
+    help="The tokens to write: NAME.tokens.npy, .csv, .parquet, ... NAME.png and NAME.wav lie "
+    "beside it.",
+)
+@lm_option
+@tokenizer_option
+@channels_option
+@time_expansion_option
+@full_scale_option
+@cli.quiet_option
+@cli.json_option
+@guarded
+def sample(
+    source: Path,
+    seconds: float,
+    temperature: float,
+    seed: int,
+    out: Path,
+    lm: Path | None,
+    tokenizer: Path | None,
+    channels: str | None,
+    time_expansion: float | None,
+    full_scale: float | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Draw what may follow a recording, one token after the other, to look at and to listen to.
+
+    Writes the tokens that were drawn; a picture of the recording's end and of what follows; and
+    the same as sound, where the tokenizer can and librosa is installed: pip install 'ulmo[sound]'.
+    """
+    from ulmo.pipelines.lm.sample import continue_recording
+    from ulmo.preprocessing.reading.audio import RefusedError
+    from ulmo.reports.lm import sample_json, sample_summary
+    from ulmo.token_model import load_token_model
+    from ulmo.tokenizer import load_tokenizer
+
+    opened = load_tokenizer(tokenizer).with_sound(time_expansion, full_scale)
+    try:
+        made = continue_recording(
+            *(load_token_model(lm), opened, source, out),
+            seconds=seconds,
+            temperature=temperature,
+            seed=seed,
+            channels=channels,
+        )
+    except RefusedError as refusal:
+        fail(f"{source}: refused: {refusal.reason} ({refusal.detail})", SOME_REFUSED)
+    shown = cli.Output(as_json, quiet)
+    shown.show(partial(sample_summary, made), partial(sample_json, made))

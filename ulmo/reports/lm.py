@@ -20,6 +20,7 @@ from ulmo.storage.names import path_text
 from ulmo.storage.sealed import json_values
 
 if TYPE_CHECKING:
+    from ulmo.pipelines.lm.sample import Continued
     from ulmo.pipelines.lm.train import TokenTrainSummary
 
 _ENDS = {
@@ -154,6 +155,23 @@ def _written(out: Path | None, picture: Path | None) -> list[str]:
 def curve_json(points: Sequence[CurvePoint], out: Path | None) -> dict[str, Any]:
     """What --json prints of a curve."""
     return _facts("lm curve", 0, {"out": out, "points": [each._asdict() for each in points]})
+
+
+def sample_summary(made: "Continued") -> str:
+    """What was drawn, and the files that were written."""
+    lines = [
+        f"drawn       {made.seconds:g} s, {counted(made.columns, 'column')} of tokens, behind "
+        f"{printable(made.recording)}",
+        *(f"{name:<10}  {path_text(path)}" for name, path in made.files.items()),
+    ]
+    if made.no_sound:
+        lines.append(f"sound       none: {made.no_sound}")
+    return "\n".join(lines)
+
+
+def sample_json(made: "Continued") -> dict[str, Any]:
+    """What --json prints of a sample."""
+    return _facts("lm sample", 0, made._asdict())
 
 
 def token_model_inspection(facts: TokenModelFacts) -> str:

@@ -167,7 +167,8 @@ def _curve(points: Sequence[CurvePoint]) -> bytes:
         own = [point for point in points if point.columns == kind]
         words, colour, marker, style = _WORDS[kind]
         past = [point.context_tokens or end for point in own]
-        told = f"{words}: {own[0].tokens:,} tokens of {own[0].recordings} recordings"
+        recordings = f"{own[0].recordings} recording{'' if own[0].recordings == 1 else 's'}"
+        told = f"{words}: {own[0].tokens:,} tokens of {recordings}"
         bits = [point.bits for point in own]
         axis.plot(past, bits, marker=marker, ls=style, color=colour, label=told)
         if own[0].low is not None:
