@@ -122,7 +122,8 @@ def continue_recording(
     files = {"tokens": outputs.tokens, "picture": outputs.picture}
     begin_s = row.end_s - len(before) * row.column_s
     ids = np.concatenate([before, drawn])
-    image = _draw(tokenizer, ids, len(before), begin_s, row.sources[-1].recording)
+    name = Path(row.sources[-1].recording).name
+    image = _draw(tokenizer, ids, len(before), begin_s, name)
     publish_picture(image, outputs.picture, _REMEDY)
     no_sound = ""
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ulmo.arrays import Indices
 from ulmo.config import JobError, UserError
@@ -61,9 +62,9 @@ class ScoredRow(NamedTuple):
         sources = row.source_of(self.column)
         copied = row.source_of(scores.copied_from)
         begins = np.array([source.begin_s for source in row.sources])
-        start_s = row.seconds[self.column] - begins[sources]
+        start_s = _nanoseconds(row.seconds[self.column] - begins[sources])
         is_copy = scores.copied_from >= 0
-        copied_s = np.where(is_copy, row.seconds[scores.copied_from] - begins[copied], np.nan)
+        copied_s = _nanoseconds(row.seconds[scores.copied_from] - begins[copied])
         for at, column in enumerate(self.column.tolist()):
             each = {f"bits_band_{b}": _some(value) for b, value in enumerate(scores.bits[at])}
             elsewhere = is_copy[at] and copied[at] != sources[at]
@@ -76,7 +77,7 @@ class ScoredRow(NamedTuple):
                 **each,
                 "bits_short": _some(short[at]),
                 "gain": _some(gain[at]),
-                "copied_from_s": _some(copied_s[at]),
+                "copied_from_s": float(copied_s[at]) if is_copy[at] else None,
                 "copied_from_recording": (row.sources[copied[at]].recording if elsewhere else None),
                 "surprise": _some(scores.surprise[at]),
                 "start_utc": row.utc(column),
@@ -207,6 +208,8 @@ def score_row(model: TokenModel, row: TokenRow) -> ScoredRow:
     """Scores of a row."""
     columns = row.sound(model)
     scores = model.score(row.ids).at(columns)
+    copied = np.where(np.isin(scores.copied_from, columns), scores.copied_from, -1)  # not a `<gap>`
+    scores = scores._replace(copied_from=copied)
     return ScoredRow(row._replace(ids=row.ids[:0]), columns, scores)
 
 
@@ -234,6 +237,11 @@ def _use(
     model = _opened(folder, fingerprint)
     rows = [TokenRow.of_heard(model, heard) for heard in listened.heard]
     return listened.facts, [score_row(model, row) if score else row for row in rows]
+
+
+def _nanoseconds(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Seconds without what subtraction leaves: 0.2 for 0.20000000000000284."""
+    return np.round(seconds, 9)
 
 
 def _some(value: Any) -> float | None:
