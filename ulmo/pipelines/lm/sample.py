@@ -72,7 +72,7 @@ class Outputs(NamedTuple):
         """Those of --out. UserError if one cannot have its place, or replaces a foreign file."""
         file_format = format_of(out)
         if not FORMATS[file_format].readable:
-            raise UserError(f"{out}: tokens are written as {file_format} by ulmo convert alone")
+            raise UserError(f"{out} is no name for tokens: end it with .tokens.npy, say")
         paths = output_paths(out, file_format)
         check_outputs(paths)
         stem = paths.header.name.removesuffix(".json").removesuffix(_STEM)
