@@ -83,6 +83,7 @@ crash: $(STAMP)
 	$(BIN)/python -m tests.crash.training full 50
 	$(BIN)/python -m tests.crash.training stops 8
 	ULMO_ALL=1 $(BIN)/python -m pytest -n auto --no-cov -m kills
+	ULMO_ALL=1 $(BIN)/python -m pytest -q --no-cov tests/sequence/test_scoring.py -k splits
 
 # Several jobs on one output for MINUTES, with signals to all of them and recordings that change meanwhile. Prints how
 # many there were, of what. MINUTES may be exceeded by a round.

@@ -273,7 +273,8 @@ def test_help_is_light(command):
     assert re.match(r"Usage: command .*\n", output)
 
 
-COMMANDS_OF_ARRAYS = ["look", "regions", "repeats", "lm train", "lm score", "lm curve"]
+COMMANDS_OF_ARRAYS = ["look", "regions", "repeats"]
+COMMANDS_OF_ARRAYS += [f"lm {name}" for name in ("train", "score", "curve", "sample")]
 
 
 @pytest.mark.parametrize("command", COMMANDS_OF_ARRAYS)

@@ -44,6 +44,7 @@ def test_in_every_command(make_bundle, tmp_path):
         ("regions", audio, *chosen, "--out", tmp_path / "r.parquet", "--workers", 1),
         ("repeats", audio, "--out", tmp_path / "s.csv", "--picture", tmp_path / "s.png"),
         ("export-hub", chosen[1], tmp_path / "hub"),
+        ("lm", "score", one, "--out", tmp_path / "l.csv", "--picture", tmp_path / "l.png"),
         ("inspect", chosen[1]),
         ("verify", tiles, "--repair"),
         ("verify", out, "--repair"),

@@ -1,6 +1,7 @@
-"""The token model: how many bits each token of a recording costs, without TensorFlow.
+"""The token model: how many bits each token of a recording costs, and what may follow.
 
 tokens -> ulmo.sequence.scoring -> bits, what a column is a copy of, surprise
+       -> ulmo.sequence.sampling -> tokens that go on
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,11 +13,14 @@ import numpy as np
 from ulmo.arrays import Ids, Indices
 from ulmo.bundle.token_model import DEFAULT_LM, TokenModelBundle, read_token_model
 from ulmo.config import UserError
-from ulmo.config.arguments import path_argument
+from ulmo.config.arguments import path_argument, whole_number
 from ulmo.preprocessing.threads import one_thread
+from ulmo.sequence.sampling import continue_ids
 from ulmo.sequence.scoring import Scorer, ScoringParts, TokenScores
 from ulmo.tokens import Tokens
 from ulmo.vocabulary import Vocabulary
+
+MOST_SAMPLED, MOST_TEMPERATURE = 1_000_000, 100.0  # columns that are drawn at once
 
 
 class TokenModel:
@@ -85,6 +89,32 @@ class TokenModel:
             scores = scorer.finish()
         if len(scores.bits):
             yield scores
+
+    def sample(
+        self, tokens: Tokens | Ids, columns: int, *, temperature: float = 1.0, seed: int = 0
+    ) -> Ids:
+        """Ids (columns, bands) that go on where a recording ends, drawn from what is expected next.
+
+        tokens: Tokens, or ids (time, band), of which all are the past.
+        temperature: 1 draws as often as the model expects; less draws what is likely more often; 0
+            draws the likeliest each time.
+        seed: of the draws: the same seed gives the same ids.
+
+        Each token takes as long as a chunk of 64 columns takes to be scored.
+
+        >>> model.sample(tokenizer.encode("data_samples/harmonic_calls.wav"), 25).shape
+        (25, 4)
+        """
+        columns = whole_number("columns", columns, least=0, most=MOST_SAMPLED)
+        if not (np.isfinite(temperature) and 0 <= temperature <= MOST_TEMPERATURE):
+            raise UserError(f"temperature must be from 0 to {MOST_TEMPERATURE:g}")
+        seed = whole_number("seed", seed, least=0, most=2**31 - 1)
+        found = np.empty((columns, self._bands), np.int32)
+        drawn = continue_ids(self.parts, self._ids(tokens), temperature=temperature, seed=seed)
+        with one_thread():
+            for place, column in zip(range(columns), drawn, strict=False):
+                found[place] = column
+        return found
 
     @property
     def _bands(self) -> int:

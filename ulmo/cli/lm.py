@@ -1,4 +1,4 @@
-"""The commands ulmo lm train, score and curve: parse, then one call."""
+"""The commands ulmo lm train, score, curve and sample: parse, then one call."""
 
 import sys
 from collections import Counter
@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ulmo.cli import options as cli
-from ulmo.cli.exits import SOME_REFUSED, guarded
+from ulmo.cli.exits import SOME_REFUSED, fail, guarded
 from ulmo.cli.listening import (
     channels_option,
     full_scale_option,
@@ -27,6 +27,15 @@ _format_option = cli.option(
     type=click.Choice(["csv", "parquet"]),
     group="Output",
     help="Format to write.  [default: as --out ends]",
+)
+_joined_option = cli.option(
+    "--joined",
+    is_flag=True,
+    group="Token model",
+    help="All recordings are each other's past, in the order of time: those of one recorder.",
+)
+_picture_option = cli.option(
+    "--picture", type=cli.PATH, metavar="FILE.png", group="Output", help="Draw the result, too."
 )
 
 
@@ -101,7 +110,7 @@ def train(
     short_help="The bits of each column of tokens, as one table.",
     examples=(
         "ulmo lm score field/ --out scores.csv",
-        "ulmo lm score tokens/ --lm run/lm --out scores.parquet",
+        "ulmo lm score tokens/ --lm run/lm --out scores.parquet --picture scores.png",
     ),
 )
 @click.argument("sources", type=cli.PATH, nargs=-1, required=True, metavar="FILE|TOKENS|FOLDER...")
@@ -114,7 +123,9 @@ def train(
     help="The table to write: .csv or .parquet.",
 )
 @_format_option
+@_picture_option
 @lm_option
+@_joined_option
 @tokenizer_option
 @channels_option
 @time_expansion_option
@@ -125,7 +136,9 @@ def score(
     sources: tuple[Path, ...],
     out: Path,
     file_format: str | None,
+    picture: Path | None,
     lm: Path | None,
+    joined: bool,
     quiet: bool,
     as_json: bool,
     **options: Any,
@@ -133,7 +146,8 @@ def score(
     """Write a row for each column of tokens: the bits that it costs, and what it is a copy of.
 
     Recordings are tokenized first. TOKENS are files of tokens, or what ulmo-tokenize wrote into a
-    folder. No recording is part of another's past.
+    folder. No recording is part of another's past, unless you say --joined, or the tokens are of a
+    timeline.
     """
     from ulmo.formats.event_files import check_event_file
     from ulmo.pipelines.lm.score import (
@@ -151,6 +165,13 @@ def score(
     opened = load_token_model(lm)
     columns = score_columns(opened.manifest.model.bands)
     check_event_file(out, check_score_format(out, file_format), columns)
+    drawn = None
+    if picture is not None:
+        from ulmo.pictures.axes import check_picture
+        from ulmo.pipelines.lm.picture import ScorePicture
+
+        check_picture(picture)
+        drawn = ScorePicture()
     tokens = [path for path in sources if is_of_tokens(path)]
     others = tuple(path for path in sources if path not in tokens)
     heard = opened_sources(others, {**options, "tokens": None}, left_out) if others else None
@@ -160,12 +181,16 @@ def score(
             if facts["status"] == "refused":
                 progress.line(refused_line(facts), error=True)
 
-        listener = Listener(progress.begin, done)
-        summary = write_scores(opened, tokens, heard, out, file_format, listener=listener)
+        listener = Listener(progress.begin, done, *([] if drawn is None else [drawn.add]))
+        summary = write_scores(
+            *(opened, tokens, heard, out, file_format), together=joined, listener=listener
+        )
+    if drawn is not None and picture is not None:
+        drawn.publish(picture)
     refused = any(each["status"] == "refused" for each in summary.facts)
     status = SOME_REFUSED if refused else 0
     cli.Output(as_json, quiet).show(
-        partial(score_summary, summary, out, left_out),
+        partial(score_summary, summary, out, left_out, picture),
         partial(score_json, summary, out, left_out, status),
     )
     sys.exit(status)
@@ -175,7 +200,10 @@ def score(
     cls=cli.Command,
     context_settings=cli.CONTEXT,
     short_help="Bits a token against how much of the past is known.",
-    examples=("ulmo lm curve tokens/ --out curve.csv",),
+    examples=(
+        "ulmo lm curve tokens/ --out curve.csv --picture curve.png",
+        "ulmo lm curve tokens/ --repeats repeats.csv",
+    ),
 )
 @click.argument("tokens", type=cli.PATH, nargs=-1, required=True, metavar="TOKENS...")
 @cli.option(
@@ -186,7 +214,16 @@ def score(
     group="Curve",
     help="Stretches of 64 columns in each recording whose tokens are scored.  [default: 16]",
 )
+@cli.option(
+    "--repeats",
+    type=cli.PATH,
+    metavar="TABLE",
+    group="Curve",
+    help="Also of sounds that were there before, and of those that were not: what ulmo repeats "
+    "wrote about these recordings, .csv or .parquet.",
+)
 @lm_option
+@_joined_option
 @cli.option(
     "--out",
     type=cli.PATH,
@@ -195,15 +232,19 @@ def score(
     help="Write the curve as a table, too: .csv or .parquet.",
 )
 @_format_option
+@_picture_option
 @cli.quiet_option
 @cli.json_option
 @guarded
 def curve(
     tokens: tuple[Path, ...],
     targets: int,
+    repeats: Path | None,
     lm: Path | None,
+    joined: bool,
     out: Path | None,
     file_format: str | None,
+    picture: Path | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -212,14 +253,117 @@ def curve(
     The targets are the same for all. The past is cut physically: nothing else is known. TOKENS are
     files of tokens, or what ulmo-tokenize wrote into a folder.
     """
+    from ulmo.listening.classes import Classes
     from ulmo.pipelines.lm.curve import check_curve_file, context_curve, write_curve
     from ulmo.reports.lm import curve_json, curve_summary
     from ulmo.token_model import load_token_model
 
     if out is not None:
         check_curve_file(out, file_format)
-    points = context_curve(load_token_model(lm), tokens, targets=targets)
+    if picture is not None:
+        from ulmo.pictures.axes import check_picture
+
+        check_picture(picture)
+    known = None if repeats is None else Classes.of(repeats)
+    opened = load_token_model(lm)
+    points = context_curve(opened, tokens, targets=targets, repeats=known, together=joined)
     if out is not None:
         write_curve(points, out, file_format)
+    if picture is not None:
+        from ulmo.pipelines.lm.picture import draw_curve
+
+        draw_curve(points, picture)
     shown = cli.Output(as_json, quiet)
-    shown.show(partial(curve_summary, points, out), partial(curve_json, points, out))
+    shown.show(partial(curve_summary, points, out, picture), partial(curve_json, points, out))
+
+
+@lm.command(
+    cls=cli.Command,
+    context_settings=cli.CONTEXT,
+    short_help="A recording goes on, as the model expects.",
+    examples=(
+        "ulmo lm sample bird.wav --out more.tokens.npy",
+        "ulmo lm sample bird.wav --seconds 30 --temperature 0.8 --seed 3 --out more.tokens.npy",
+    ),
+)
+@click.argument("source", type=cli.PATH, metavar="RECORDING|TOKENS")
+@cli.option(
+    "--seconds",
+    type=click.FloatRange(0, 3600, min_open=True),
+    default=10.0,
+    metavar="S",
+    group="Sample",
+    help="How much to draw.  [default: 10]",
+)
+@cli.option(
+    "--temperature",
+    type=click.FloatRange(0, 100),
+    default=1.0,
+    metavar="T",
+    group="Sample",
+    help="Below 1, what is likely is drawn more often than the model expects it; 0: always the "
+    "likeliest.  [default: 1]",
+)
+@cli.option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    metavar="N",
+    group="Sample",
+    help="Another seed draws other tokens; the same one the same.  [default: 0]",
+)
+@cli.option(
+    "--out",
+    type=cli.PATH,
+    required=True,
+    metavar="PATH",
+    group="Output",
+    help="The tokens to write: NAME.tokens.npy, .csv, .parquet, ... NAME.png and NAME.wav lie "
+    "beside it.",
+)
+@lm_option
+@tokenizer_option
+@channels_option
+@time_expansion_option
+@full_scale_option
+@cli.quiet_option
+@cli.json_option
+@guarded
+def sample(
+    source: Path,
+    seconds: float,
+    temperature: float,
+    seed: int,
+    out: Path,
+    lm: Path | None,
+    tokenizer: Path | None,
+    channels: str | None,
+    time_expansion: float | None,
+    full_scale: float | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Draw what may follow a recording, one token after the other, to look at and to listen to.
+
+    Writes the tokens that were drawn; a picture of the recording's end and of what follows; and
+    the same as sound, where the tokenizer can and librosa is installed: pip install 'ulmo[sound]'.
+    """
+    from ulmo.pipelines.lm.sample import continue_recording
+    from ulmo.preprocessing.reading.audio import RefusedError
+    from ulmo.reports.lm import sample_json, sample_summary
+    from ulmo.token_model import load_token_model
+    from ulmo.tokenizer import load_tokenizer
+
+    opened = load_tokenizer(tokenizer).with_sound(time_expansion, full_scale)
+    try:
+        made = continue_recording(
+            *(load_token_model(lm), opened, source, out),
+            seconds=seconds,
+            temperature=temperature,
+            seed=seed,
+            channels=channels,
+        )
+    except RefusedError as refusal:
+        fail(f"{source}: refused: {refusal.reason} ({refusal.detail})", SOME_REFUSED)
+    shown = cli.Output(as_json, quiet)
+    shown.show(partial(sample_summary, made), partial(sample_json, made))

@@ -91,7 +91,8 @@ def repeats(
     settings = RepeatSettings(**chosen, like=example).check()
     check_event_file(out, event_format_of(out, file_format), REPEAT_COLUMNS)
     if picture is not None:
-        from ulmo.pipelines.repeats.picture import check_picture, draw_repeats
+        from ulmo.pictures.axes import check_picture
+        from ulmo.pipelines.repeats.picture import draw_repeats
 
         check_picture(picture)
     paths = sources if example is None else tuple(example.among(sources))

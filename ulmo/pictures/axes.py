@@ -25,6 +25,7 @@ from ulmo.pictures.own_matplotlib import (
     get_font,
     matplotlib,
 )
+from ulmo.storage.atomic import make_folder, publish
 from ulmo.storage.plain_file import lexists, open_plain
 from ulmo.tokens import band_edges
 
@@ -46,6 +47,9 @@ _MOST_LETTERS = 110  # of a text
 _WRITER = {"Software": "ulmo"}
 _WRITER_PLACE = 37  # in a PNG: after its signature, its header, and the length of the next chunk
 _WRITER_CHUNK = b"tEXtSoftware\0ulmo"
+# Colours that people who do not tell red from green tell apart (Okabe and Ito 2008).
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
+PICTURE_REMEDY = "name the picture with --picture FILE.png"
 _UNITS = {"pcen": "PCEN", "level": "dB re tracked level"}
 
 
@@ -136,6 +140,20 @@ def refuse_foreign_picture(path: Path, remedy: str) -> None:
     with open_plain(path, remedy=remedy) as file:
         if file.read(_WRITER_PLACE + len(_WRITER_CHUNK))[_WRITER_PLACE:] != _WRITER_CHUNK:
             raise UserError(f"{path} is there, and nothing in it says that ulmo drew it: {remedy}")
+
+
+def check_picture(path: Path, remedy: str = PICTURE_REMEDY) -> None:
+    """Raise UserError, which ends with the remedy, if a picture cannot have its place."""
+    if path.suffix.lower() != ".png":
+        raise UserError(f"{path} does not end with .png, and pictures are PNG: {remedy}")
+    refuse_foreign_picture(path, remedy)
+
+
+def publish_picture(image: bytes, path: Path, remedy: str = PICTURE_REMEDY) -> None:
+    """Write a PNG, whole or not at all."""
+    make_folder(path.parent, remedy)
+    with publish(path) as file:
+        file.write(image)
 
 
 def as_drawn(text: str, most: int = _MOST_LETTERS) -> str:

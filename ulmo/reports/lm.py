@@ -10,6 +10,7 @@ from ulmo.config import printable
 from ulmo.pipelines.inspect.token_model import TokenModelFacts
 from ulmo.pipelines.lm.curve import CurvePoint
 from ulmo.pipelines.lm.score import ScoreSummary
+from ulmo.pipelines.lm.targets import ALL, FIRST, KINDS, LATER
 from ulmo.reports.events import heard_facts
 from ulmo.reports.inspect import Rows, corpora_rows, described, notes_rows
 from ulmo.reports.progress import counted, left_out_lines, named_lines
@@ -19,6 +20,7 @@ from ulmo.storage.names import path_text
 from ulmo.storage.sealed import json_values
 
 if TYPE_CHECKING:
+    from ulmo.pipelines.lm.sample import Continued
     from ulmo.pipelines.lm.train import TokenTrainSummary
 
 _ENDS = {
@@ -26,6 +28,8 @@ _ENDS = {
     "patience": "no better for `patience` epochs",
     "max_minutes": "time is up",
 }
+_TOLD = {ALL: "", LATER: " in later occurrences", FIRST: " in first occurrences"}
+_CELL = 27  # letters of bits and their interval
 
 
 class TokenTrainProgress(TrainProgress):
@@ -74,7 +78,9 @@ def token_train_json(summary: "TokenTrainSummary", status: int) -> dict[str, Any
     return _facts("lm train", status, facts)
 
 
-def score_summary(summary: ScoreSummary, out: Path, left_out: Mapping[str, int]) -> str:
+def score_summary(
+    summary: ScoreSummary, out: Path, left_out: Mapping[str, int], picture: Path | None = None
+) -> str:
     """A few lines about the scores of all recordings."""
     counts, facts = summary.counts, summary.facts
     statuses = Counter(each["status"] for each in facts)
@@ -98,7 +104,7 @@ def score_summary(summary: ScoreSummary, out: Path, left_out: Mapping[str, int])
             f"gain        {told}",
             f"copies      {counts.copied:,} of {counted(counts.columns, 'column')}",
         ]
-    return "\n".join([*lines, f"output      {path_text(out)}"])
+    return "\n".join([*lines, *_written(out, picture)])
 
 
 def score_json(
@@ -116,23 +122,56 @@ def score_json(
     return _facts("lm score", status, facts)
 
 
-def curve_summary(points: Sequence[CurvePoint], out: Path | None) -> str:
-    """The curve as a table."""
-    first = points[0]
+def curve_summary(
+    points: Sequence[CurvePoint], out: Path | None, picture: Path | None = None
+) -> str:
+    """The curve as a table, a column for each kind of columns."""
+    kinds = [kind for kind in KINDS if any(point.columns == kind for point in points)]
+    own = [[point for point in points if point.columns == kind] for kind in kinds]
     lines = [
-        f"targets     {first.tokens:,} tokens of {counted(first.recordings, 'recording')}",
-        "past        bits a token",
+        f"targets     {each[0].tokens:,} tokens of {counted(each[0].recordings, 'recording')}"
+        f"{_TOLD[kind]}"
+        for kind, each in zip(kinds, own, strict=True)
     ]
-    for point in points:
-        past = "all" if point.context_tokens is None else f"{point.context_tokens:,}"
-        between = "" if point.low is None else f"  ({point.low:.3f} to {point.high:.3f})"
-        lines.append(f"{past:<10}  {point.bits:.3f}{between}")
-    return "\n".join([*lines, *([f"output      {path_text(out)}"] if out else [])])
+    heads = ["bits a token", *kinds[1:]]
+    lines.append("past        " + "".join(f"{head:<{_CELL}}" for head in heads).rstrip())
+    for row in zip(*own, strict=True):
+        past = "all" if row[0].context_tokens is None else f"{row[0].context_tokens:,}"
+        cells = [
+            f"{point.bits:.3f}"
+            + ("" if point.low is None else f"  ({point.low:.3f} to {point.high:.3f})")
+            for point in row
+        ]
+        lines.append(f"{past:<10}  " + "".join(f"{cell:<{_CELL}}" for cell in cells).rstrip())
+    return "\n".join([*lines, *_written(out, picture)])
+
+
+def _written(out: Path | None, picture: Path | None) -> list[str]:
+    """A line for each file that was written."""
+    files = (("output", out), ("picture", picture))
+    return [f"{name:<10}  {path_text(path)}" for name, path in files if path is not None]
 
 
 def curve_json(points: Sequence[CurvePoint], out: Path | None) -> dict[str, Any]:
     """What --json prints of a curve."""
     return _facts("lm curve", 0, {"out": out, "points": [each._asdict() for each in points]})
+
+
+def sample_summary(made: "Continued") -> str:
+    """What was drawn, and the files that were written."""
+    lines = [
+        f"drawn       {made.seconds:g} s, {counted(made.columns, 'column')} of tokens, behind "
+        f"{printable(made.recording)}",
+        *(f"{name:<10}  {path_text(path)}" for name, path in made.files.items()),
+    ]
+    if made.no_sound:
+        lines.append(f"sound       none: {made.no_sound}")
+    return "\n".join(lines)
+
+
+def sample_json(made: "Continued") -> dict[str, Any]:
+    """What --json prints of a sample."""
+    return _facts("lm sample", 0, made._asdict())
 
 
 def token_model_inspection(facts: TokenModelFacts) -> str:

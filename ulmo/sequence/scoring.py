@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from ulmo.arrays import Array, Ids, Indices
 from ulmo.config import JobError
 from ulmo.config.token_model import CHUNK, TokenModelSettings
-from ulmo.sequence.copying import CopyTables, Past
+from ulmo.sequence.copying import Copies, CopyTables, Past
 from ulmo.sequence.habits import Habits
-from ulmo.sequence.mixture import Mixture
-from ulmo.sequence.network import Network
+from ulmo.sequence.mixture import Mixture, soften
+from ulmo.sequence.network import Network, State
 from ulmo.vocabulary import Vocabulary
 
 SHORT = 1024  # tokens of the short past
@@ -104,16 +104,24 @@ class _View:
 
     def score(self, logs: Array, ids: Ids) -> tuple[Array, Indices, float]:
         """Nats (CHUNK, bands), the columns that told more than the network (-1: none), its nats."""
-        copies = self.past.recall(ids)
-        guesses = np.concatenate(
-            [np.exp(logs)[None], copies.probabilities[None], self.habits.guess(ids)]
-        )
+        guesses, copies = self._guesses(logs, ids)
         mixed = self.mixture.mix(guesses, ids, copies.gates)
         self.past.add(ids)
         self.habits.add(ids)
         network, copied = mixed.single[0].sum(axis=1), mixed.single[1].sum(axis=1)
         places = np.where(copied < network, copies.places, -1)
         return mixed.nats, places, float(network.sum(dtype=np.float64))
+
+    def distribution(self, logs: Array, ids: Ids) -> Array:
+        """Log-probabilities (CHUNK, bands, CB) of a chunk's tokens; nothing is learned."""
+        guesses, copies = self._guesses(logs, ids)
+        return self.mixture.distribution(soften(guesses), copies.gates)
+
+    def _guesses(self, logs: Array, ids: Ids) -> tuple[Array, Copies]:
+        """What each part of the model guesses, (guesses, CHUNK, bands, CB)."""
+        copies = self.past.recall(ids)
+        habits = self.habits.guess(ids)
+        return np.concatenate([np.exp(logs)[None], copies.probabilities[None], habits]), copies
 
 
 class Scorer:
@@ -174,11 +182,31 @@ class Scorer:
         scores = self._chunk(padded, left)
         return scores.at(slice(left))
 
-    def _chunk(self, ids: Ids, left: int = CHUNK) -> TokenScores:
+    def following(self, lower: Ids) -> Array:
+        """Log-probabilities (CB,) of the token that follows those pushed, and `lower`.
+
+        lower: (b,) the tokens of the lowest b bands of the next column.
+
+        What `push` would score such a token with, to the last bit; nothing is remembered of it.
+        """
+        column, band = len(self._held), len(lower)
+        ids = np.full((CHUNK, self._bands), self._vocabulary.pad, np.int32)
+        ids[:column] = self._held
+        ids[column, :band] = lower
+        logs, _ = self._logs(ids)
+        chosen: Array = self._long.distribution(logs, ids)[column, band]
+        return chosen
+
+    def _logs(self, ids: Ids) -> tuple[Array, State]:
+        """The network's log-probabilities of a chunk, and what follows."""
         with np.errstate(over="ignore", invalid="ignore"):  # of weights that are no model's
-            logs, self._state = self._parts.network.chunk(ids, self._state)
+            logs, state = self._parts.network.chunk(ids, self._state)
         if not np.isfinite(logs).all():
             raise JobError("the token model gives bits that are not finite: get it again")
+        return logs, state
+
+    def _chunk(self, ids: Ids, left: int = CHUNK) -> TokenScores:
+        logs, self._state = self._logs(ids)
         nats, places, network = self._long.score(logs, ids)
         short = np.full_like(nats, np.nan)
         if self._near is not None:

@@ -14,18 +14,16 @@ import ulmo
 from tests.commands import assert_refused, run
 from tests.gaps import write_triggered
 from tests.pipelines.training import Silent, read_csv
-from tests.small_tokenizers import HOP, RATE, sound
+from tests.small_tokenizers import RATE, sound
 from ulmo.bundle.token_model import read_token_model
 from ulmo.cli import exits
 from ulmo.cli.main import ulmo as command
-from ulmo.config import PrepSettings, UserError
+from ulmo.config import UserError
 from ulmo.pipelines.lm.streams import Streams, TokenCorpus, read_token_corpus, split_tokens
 from ulmo.pipelines.lm.train import train_token_model
 from ulmo.tokenizer import load_tokenizer
 from ulmo.vocabulary import Vocabulary
 
-PREP = PrepSettings(frontend="stft", tile_size=32, sample_rate=RATE, hop_length=HOP)
-PLAN = {"frequency_stride": 16, "time_stride": 4, "codebook_size": 8}
 MODEL = {"width": 8, "hidden": 8, "blocks": 2, "heads": 2}
 SETTINGS = {"streams": 2, "columns": 64, "epochs": 2, "validation_fraction": 0.4}
 FLAGS = [
@@ -33,30 +31,6 @@ FLAGS = [
     for name, value in {**MODEL, **SETTINGS}.items()
     for part in (f"--{name.replace('_', '-')}", value)
 ]
-
-
-@pytest.fixture(scope="module")
-def bundle(make_bundle, tmp_path_factory):
-    """A tokenizer with substitution scores."""
-    scores = np.random.default_rng(0).normal(size=(2, 8, 8)).astype(np.float32)
-    folder = tmp_path_factory.mktemp("lm") / "tokenizer"
-    return make_bundle(folder, PREP, contents={"scores": scores + scores.swapaxes(1, 2)}, **PLAN)
-
-
-@pytest.fixture(scope="module")
-def audio(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("audio")
-    for number in range(5):
-        soundfile.write(folder / f"20260301_1200{number:02}.wav", sound(RATE * (6 + number)), RATE)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def tokens(bundle, audio, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tokens") / "out"
-    done = run(command, "tokenize", audio, "--tokenizer", bundle, "--out", folder, "--workers", 1)
-    assert done.exit_code == 0, done.output
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +163,7 @@ def test_a_table_that_is_not_finished_does_not_appear(trained, tokens, tmp_path,
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ulmo.pipelines.lm.score.ScoredStream.rows", interrupted)
+    monkeypatch.setattr("ulmo.pipelines.lm.score.ScoredRow.rows", interrupted)
     out = tmp_path / "scores.csv"
     done = run(command, "lm", "score", tokens, "--lm", trained / "lm", "--out", out)
     assert done.exit_code == exits.INTERRUPTED
@@ -258,7 +232,7 @@ def test_a_curve_has_the_same_targets_and_a_past_that_grows(trained, tokens, tmp
 
 def test_python_scores_streams_as_wholes_and_says_what_does_not_fit(model, bundle, audio):
     tokenizer = load_tokenizer(bundle, threads=1)
-    source = audio / "20260301_120004.wav"
+    source = audio / "20260301_120400.wav"
     whole = model.score(tokenizer.encode(source))
     blocks = np.array_split(soundfile.read(source, dtype="float32")[0], 9)
     parts = list(model.stream(tokenizer.stream(blocks, sample_rate=RATE)))

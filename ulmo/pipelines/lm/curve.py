@@ -1,9 +1,9 @@
 """ulmo lm curve: bits a token against how much of the past is known; the targets stay the same.
 
-tokens -> target columns of each recording -> the past cut to each length -> bits
+tokens -> targets in each recording (targets.py) -> the past cut to each length -> bits
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,13 +15,16 @@ from ulmo.config import UserError
 from ulmo.formats.event_files import check_event_file, publish_events
 from ulmo.formats.events import Column, Place
 from ulmo.formats.read import read_corpus
+from ulmo.listening.classes import Classes
 from ulmo.pipelines.lm.score import check_score_format
+from ulmo.pipelines.lm.targets import KINDS, TARGET, Target, marks_of, targets_of
+from ulmo.pipelines.lm.token_row import TokenRow, joined
 from ulmo.token_model import TokenModel
 
 CONTEXTS = (100, 400, 1600, 6400, 25600)  # tokens of the past; then all of it
-TARGET = 64  # columns that are scored at once, behind each past
 _DRAWS = 1000  # of recordings, for the intervals
 CURVE_COLUMNS = (
+    Column("columns", "text", words="all; later: of a sound that was there before; first: was not"),
     Column("context_tokens", "whole", words="tokens of the past that are known; empty: all"),
     Column("bits", "number", 4, "a token"),
     Column("low", "number", 4, "95 % of bootstraps over recordings are above; empty: there is one"),
@@ -34,6 +37,7 @@ CURVE_COLUMNS = (
 class CurvePoint(NamedTuple):
     """Bits a token with one length of the past."""
 
+    columns: str  # one of KINDS
     context_tokens: int | None  # None: all of the past
     bits: float
     low: float | None  # of the 95 % interval over recordings; None with a single one
@@ -42,44 +46,58 @@ class CurvePoint(NamedTuple):
     recordings: int
 
 
+class _Sums(NamedTuple):
+    """The targets of one kind in one recording."""
+
+    bits: NDArray[np.float64]  # (contexts + 1,)
+    tokens: int
+
+
 def context_curve(
     model: TokenModel,
     sources: Sequence[Path],
     *,
     contexts: Sequence[int] = CONTEXTS,
     targets: int = 16,
+    repeats: Classes | None = None,
+    together: bool = False,
     done: Callable[[str], None] = lambda _: None,
 ) -> list[CurvePoint]:
     """The curve over all recordings of some tokens.
 
-    targets: stretches of TARGET columns in each recording, evenly spread; those of its first
-        TARGET columns are left out. Each is scored once for each context, with the past physically
-        cut: nothing of what was before is known to any part of the model.
+    targets: of each kind in each recording, evenly spread; none begins within a recording's first
+        TARGET columns. Each is scored once for each context, with the past physically cut: nothing
+        of what was before is known to any part of the model.
+    repeats: what recurs, as `ulmo repeats` found it. There are then three curves: of all columns,
+        of later occurrences of sounds, and of their first ones.
+    together: the recordings are each other's past, in the order of time.
     done: called with the name of each recording.
 
-    UserError if no recording has more than TARGET columns.
+    UserError if no recording has more than TARGET columns, and if nothing recurs in any.
     """
-    bits: list[NDArray[np.float64]] = []  # (contexts + 1,) of each recording
-    tokens: list[int] = []
+    found: dict[str, list[_Sums]] = {}
     columns = [-(-context // model.manifest.model.bands) for context in contexts]
-    for path in sources:
-        for stored in read_corpus(path):
-            header = stored.header
-            model.check_tokenizer(header.fingerprint, f"the tokens of {header.recording}")
-            found = [*_recording(model, stored.ids, columns, targets)]
-            if found:
-                bits.append(np.sum([each for each, _ in found], axis=0))
-                tokens.append(sum(count for _, count in found))
-            done(header.recording)
-    if not bits or not sum(tokens):
+    rows = (TokenRow.of_stored(model, stored) for path in sources for stored in read_corpus(path))
+    for row in joined(model, rows) if together else rows:
+        marks = None if repeats is None else marks_of(row, repeats)
+        for source, part in zip(row.sources, row.parts, strict=True):
+            for kind, some in targets_of(part.start, part.stop, targets, marks).items():
+                sums = [_bits(model, row.ids, target, columns) for target in some]
+                if sum(each.tokens for each in sums):
+                    bits = np.sum([each.bits for each in sums], axis=0)
+                    found.setdefault(kind, []).append(_Sums(bits, sum(s.tokens for s in sums)))
+            done(source.recording)
+    if KINDS[0] not in found:
         raise UserError(
             f"no recording has more than {TARGET} columns: a curve needs longer recordings"
         )
-    low, high = _interval(np.array(bits), np.array(tokens))
-    means = np.sum(bits, axis=0) / sum(tokens)
+    if repeats is not None and len(found) == 1:
+        raise UserError(
+            "none of the repeats is in these tokens, behind their first "
+            f"{TARGET} columns: find those of the same recordings with ulmo repeats"
+        )
     return [
-        CurvePoint(context, float(mean), lower, upper, sum(tokens), len(tokens))
-        for context, mean, lower, upper in zip((*contexts, None), means, low, high, strict=True)
+        point for kind in KINDS if kind in found for point in _points(kind, found[kind], contexts)
     ]
 
 
@@ -96,22 +114,28 @@ def check_curve_file(out: Path, file_format: str | None = None) -> None:
     check_event_file(out, check_score_format(out, file_format), CURVE_COLUMNS)
 
 
-def _recording(
-    model: TokenModel, ids: Ids, columns: Sequence[int], targets: int
-) -> Iterator[tuple[NDArray[np.float64], int]]:
-    """Bits (contexts + 1,) and number of tokens of each target of a recording."""
-    last = len(ids) - TARGET
-    if last < TARGET:
-        return
-    places = np.unique(np.linspace(TARGET, last, min(targets, last // TARGET)).astype(int))
-    for start in places.tolist():
-        sums, count = [], 0
-        for cut in (*columns, start):
-            part = ids[max(start - cut, 0) : start + TARGET]
-            bits = model.score(part, short=False).bits[-TARGET:]
-            sums.append(float(np.nansum(bits, dtype=np.float64)))
-            count = int(np.isfinite(bits).sum())
-        yield np.array(sums), count
+def _bits(model: TokenModel, ids: Ids, target: Target, columns: Iterable[int]) -> _Sums:
+    """Bits of a target with each length of the past, in columns, and with all of it."""
+    sums, count = [], 0
+    for cut in (*columns, target.first):
+        part = ids[max(target.first - cut, 0) : target.end]
+        bits = model.score(part, short=False).bits[target.first - target.end :]
+        sums.append(float(np.nansum(bits, dtype=np.float64)))
+        count = int(np.isfinite(bits).sum())
+    return _Sums(np.array(sums), count)
+
+
+def _points(kind: str, sums: Sequence[_Sums], contexts: Sequence[int]) -> list[CurvePoint]:
+    """The curve of one kind of columns."""
+    bits, tokens = np.array([each.bits for each in sums]), np.array([s.tokens for s in sums])
+    total = int(tokens.sum())
+    low, high = _interval(bits, tokens)
+    return [
+        CurvePoint(kind, context, float(mean), lower, upper, total, len(tokens))
+        for context, mean, lower, upper in zip(
+            (*contexts, None), bits.sum(axis=0) / total, low, high, strict=True
+        )
+    ]
 
 
 def _interval(

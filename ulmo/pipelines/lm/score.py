@@ -1,10 +1,10 @@
 """ulmo lm score: a row for each column of sound, with the bits that its tokens cost, in one table.
 
-recording, or stored tokens -> ids with <gap> -> scores (ulmo.token_model) -> rows -> table
+recordings, or stored tokens -> rows of ids (token_row.py) -> scores (ulmo.token_model) -> table
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,18 +12,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.arrays import Ids, Indices
+from ulmo.arrays import Indices
 from ulmo.config import JobError, UserError
 from ulmo.formats.event_files import event_format_of, publish_events
 from ulmo.formats.events import CHANNEL, RECORDING, START, UTC_TIME, Column, Place
 from ulmo.formats.places import MANIFEST, STEM
-from ulmo.formats.read import StoredTokens, read_corpus, readers
-from ulmo.listening.listen import Heard, Listened
+from ulmo.formats.read import read_corpus, readers
+from ulmo.listening.listen import Listened
 from ulmo.listening.recordings import Begin, Sources
+from ulmo.pipelines.lm.token_row import TokenRow, joined, no_time
+from ulmo.preprocessing.reading.audio import RefusedError
+from ulmo.preprocessing.times.clock import Clock
 from ulmo.sequence.scoring import TokenScores
 from ulmo.storage.names import portable
 from ulmo.token_model import TokenModel, load_token_model
-from ulmo.vocabulary import Vocabulary
 
 FORMATS = ("csv", "parquet")  # a column is no event, of which a label would be drawn
 
@@ -40,46 +42,50 @@ def score_columns(bands: int) -> tuple[Column, ...]:
         Column("bits_short", "number", 4, "if the last 1,024 tokens alone are remembered"),
         Column("gain", "number", 4, "bits_short less bits: what the longer memory is worth"),
         Column("copied_from_s", "number", words="start_s of what told more than the network did"),
+        Column("copied_from_recording", "text", words="its recording, if that is another one"),
         Column("surprise", "number", 4, "bits above the median of the 1,024 columns before"),
         UTC_TIME,
     )
 
 
-class ScoredStream(NamedTuple):
-    """One channel of a recording, or a file of tokens: its columns that are sound."""
+class ScoredRow(NamedTuple):
+    """The columns of a row of tokens that are sound, and their scores."""
 
-    names: Sequence[str]  # of the recording of each column; one name if it is the same for all
-    path: str
-    channel: int | None
+    row: TokenRow  # without ids
     column: Indices  # (n,)
-    start_s: NDArray[np.float64]  # (n,)
-    start_utc: Sequence[datetime | None]  # (n,)
-    copied_from_s: NDArray[np.float64]  # (n,); NaN: of none
-    scores: TokenScores
+    scores: TokenScores  # of these columns
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows of the table."""
-        scores = self.scores
+        scores, row = self.scores, self.row
         bits, short, gain = scores.column_bits, scores.column_bits_short, scores.gain
+        sources = row.source_of(self.column)
+        copied = row.source_of(scores.copied_from)
+        begins = np.array([source.begin_s for source in row.sources])
+        start_s = _nanoseconds(row.seconds[self.column] - begins[sources])
+        is_copy = scores.copied_from >= 0
+        copied_s = _nanoseconds(row.seconds[scores.copied_from] - begins[copied])
         for at, column in enumerate(self.column.tolist()):
             each = {f"bits_band_{b}": _some(value) for b, value in enumerate(scores.bits[at])}
+            elsewhere = is_copy[at] and copied[at] != sources[at]
             yield {
-                "recording": self.names[at if len(self.names) > 1 else 0],
-                "channel": self.channel,
+                "recording": row.sources[sources[at]].recording,
+                "channel": row.channel,
                 "column": column,
-                "start_s": float(self.start_s[at]),
+                "start_s": float(start_s[at]),
                 "bits": _some(bits[at]),
                 **each,
                 "bits_short": _some(short[at]),
                 "gain": _some(gain[at]),
-                "copied_from_s": _some(self.copied_from_s[at]),
+                "copied_from_s": float(copied_s[at]) if is_copy[at] else None,
+                "copied_from_recording": (row.sources[copied[at]].recording if elsewhere else None),
                 "surprise": _some(scores.surprise[at]),
-                "start_utc": self.start_utc[at],
+                "start_utc": row.utc(column),
             }
 
 
 class Counts(NamedTuple):
-    """Sums over some recordings, and the length of the longest."""
+    """Sums over some recordings, and the length of the longest row of them."""
 
     recordings: int = 0
     columns: int = 0
@@ -87,14 +93,14 @@ class Counts(NamedTuple):
     bits: float = 0.0
     bits_short: float = 0.0
     copied: int = 0  # columns that are copies
-    longest: int = 0  # tokens of one recording
+    longest: int = 0  # tokens of one row, which are each other's past
 
-    def and_of(self, stream: ScoredStream) -> "Counts":
-        """These, and those of one more stream."""
-        scores = stream.scores
+    def and_of(self, scored: ScoredRow) -> "Counts":
+        """These, and those of one more row."""
+        scores = scored.scores
         tokens = int(np.isfinite(scores.bits).sum())
         return Counts(
-            self.recordings + 1,
+            self.recordings + len(scored.row.sources),
             self.columns + len(scores.bits),
             self.tokens + tokens,
             self.bits + float(np.nansum(scores.bits, dtype=np.float64)),
@@ -116,6 +122,7 @@ class Listener(NamedTuple):
 
     begin: Begin = lambda _: lambda *_: None  # called with the bytes of all recordings
     done: Callable[[dict[str, Any]], None] = lambda _: None  # with the facts of each recording
+    scored: Callable[[ScoredRow], None] = lambda _: None  # with the scores, as they are written
 
 
 SILENT = Listener()
@@ -143,55 +150,76 @@ def write_scores(
     out: Path,
     file_format: str | None = None,
     *,
+    together: bool = False,
     listener: Listener = SILENT,
 ) -> ScoreSummary:
     """Write one table: of stored tokens, then of recordings (`heard`), which are tokenized.
 
+    together: all recordings are each other's past, in the order of time. Their tokens are then in
+        memory until all are read: 24 bytes a column of four bands.
+
     A refused recording has no rows, and the job goes on. UserError if the table cannot have its
-    place, before anything is read, and for tokens of another tokenizer than the model's.
+    place, before anything is read, and for tokens of another tokenizer than the model's; with
+    `together` also for recordings without a time, or that overlap.
     """
     file_format = check_score_format(out, file_format)
     if heard is not None:
         model.check_tokenizer(heard.tokenizer.manifest.fingerprint, "tokens of recordings")
-    counts, facts = Counts(), []
+        if together:
+            _check_times(heard)
+    counts, facts, held = Counts(), [], []
     with publish_events(out, file_format, score_columns(model.manifest.model.bands)) as table:
 
-        def write(stream: ScoredStream) -> None:
+        def write(scored: ScoredRow) -> None:
             nonlocal counts
-            for row in stream.rows():
-                table.add(row, Place(stream.path, row["start_s"]))
-            counts = counts.and_of(stream)
+            for row in scored.rows():
+                table.add(row, Place(row["recording"], row["start_s"]))
+            counts = counts.and_of(scored)
+            listener.scored(scored)
+
+        def done(found: dict[str, Any]) -> None:
+            facts.append(found)
+            listener.done(found)
 
         for path in tokens:
             for stored in read_corpus(path):
-                write(score_stored(model, stored))
-                facts.append({"path": stored.header.recording, "status": "ok"})
-                listener.done(facts[-1])
+                row = TokenRow.of_stored(model, stored)
+                if together:
+                    held.append(row)
+                else:
+                    write(score_row(model, row))
+                done({"path": stored.header.recording, "status": "ok"})
         if heard is not None:
             bundle = model.bundle
-            use = partial(_score_listened, bundle.folder.absolute(), bundle.manifest.fingerprint)
-            for found, streams in heard.each(use, listener.begin):
-                for stream in streams:
-                    write(stream)
-                facts.append(found)
-                listener.done(found)
+            known = bundle.folder.absolute(), bundle.manifest.fingerprint
+            for found, rows in heard.each(partial(_use, *known, not together), listener.begin):
+                for each in rows:
+                    if isinstance(each, TokenRow):
+                        held.append(each)
+                    else:
+                        write(each)
+                done(found)
+        for row in joined(model, held):
+            write(score_row(model, row))
     return ScoreSummary(counts, facts)
 
 
-def score_stored(model: TokenModel, stored: StoredTokens) -> ScoredStream:
-    """Scores of stored tokens."""
-    header = stored.header
-    model.check_tokenizer(header.fingerprint, f"the tokens of {header.recording}")
-    scores = model.score(stored.ids)
-    seconds = np.array([header.seconds(column) for column in range(len(stored.ids))])
-    columns = _sound(model, stored.ids)
-    names = [header.recording]
-    if header.segments:
-        places = map(header.place, columns.tolist())
-        names = [place.recording if place else header.recording for place in places]
-    times = [header.utc(column) for column in columns.tolist()]
-    path, some = header.recording, scores.at(columns)
-    return _stream(names, path, header.channel, columns, seconds, times, some)
+def score_row(model: TokenModel, row: TokenRow) -> ScoredRow:
+    """Scores of a row."""
+    columns = row.sound(model)
+    scores = model.score(row.ids).at(columns)
+    copied = np.where(np.isin(scores.copied_from, columns), scores.copied_from, -1)  # not a `<gap>`
+    scores = scores._replace(copied_from=copied)
+    return ScoredRow(row._replace(ids=row.ids[:0]), columns, scores)
+
+
+def _check_times(heard: Sources) -> None:
+    """Raise UserError for recordings without a time, before any is read whole."""
+    clock = Clock.of(heard.wanted.clock)
+    for each in heard.found:
+        with suppress(RefusedError):  # it is told when it is its turn
+            if clock.timing(each.source).start is None:
+                raise no_time(portable(each.name))
 
 
 @lru_cache(maxsize=1)
@@ -202,44 +230,18 @@ def _opened(folder: Path, fingerprint: str) -> TokenModel:
     return model
 
 
-def _score_listened(
-    folder: Path, fingerprint: str, listened: Listened
-) -> tuple[dict[str, Any], list[ScoredStream]]:
-    """The facts of a recording, and the scores of its channels. Runs where it is read."""
+def _use(
+    folder: Path, fingerprint: str, score: bool, listened: Listened
+) -> tuple[dict[str, Any], list[TokenRow | ScoredRow]]:
+    """The facts of a recording, and its channels, scored or not. Runs where it is read."""
     model = _opened(folder, fingerprint)
-    return listened.facts, [score_heard(model, heard) for heard in listened.heard]
+    rows = [TokenRow.of_heard(model, heard) for heard in listened.heard]
+    return listened.facts, [score_row(model, row) if score else row for row in rows]
 
 
-def score_heard(model: TokenModel, heard: Heard) -> ScoredStream:
-    """Scores of a channel; where time was left out, the model sees `<gap>`, as in stored tokens."""
-    columns = heard.places
-    scores = model.score_at(heard.ids, columns)
-    whens = [heard.when(at, at + 1) for at in range(heard.columns)]
-    seconds = np.full(columns[-1] + 1, np.nan)
-    seconds[columns] = [when.start_s for when in whens]
-    times = [when.start_utc for when in whens]
-    path = portable(heard.path)
-    return _stream([heard.recording], path, heard.channel, columns, seconds, times, scores)
-
-
-def _stream(
-    names: list[str],
-    path: str,
-    channel: int | None,
-    columns: Indices,
-    seconds: NDArray[np.float64],
-    times: list[datetime | None],
-    scores: TokenScores,
-) -> ScoredStream:
-    """A stream, from the scores of its columns and the seconds of all columns, `<gap>` too."""
-    copied = np.where(scores.copied_from >= 0, seconds[scores.copied_from], np.nan)
-    return ScoredStream(names, path, channel, columns, seconds[columns], times, copied, scores)
-
-
-def _sound(model: TokenModel, ids: Ids) -> Indices:
-    """The columns that are not `<gap>`."""
-    gap = Vocabulary(model.manifest.model.codebook_size).gap
-    return np.flatnonzero((ids != gap).any(axis=1))
+def _nanoseconds(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Seconds without what subtraction leaves: 0.2 for 0.20000000000000284."""
+    return np.round(seconds, 9)
 
 
 def _some(value: Any) -> float | None:

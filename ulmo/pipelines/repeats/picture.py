@@ -7,18 +7,17 @@ from typing import Any
 import numpy as np
 
 from ulmo.arrays import Array
-from ulmo.config import ClockSettings, UserError
+from ulmo.config import ClockSettings
 from ulmo.listening.cells import SILENCE_DB
 from ulmo.listening.occurrences import Occurrence, Sounds
 from ulmo.listening.repeats import Repeats
-from ulmo.pictures.axes import mark_hertz, own_style, refuse_foreign_picture, to_png
+from ulmo.pictures.axes import mark_hertz, own_style, publish_picture, to_png
 from ulmo.pictures.own_matplotlib import Figure
 from ulmo.preprocessing.frontends import build_frontend, stream_power
 from ulmo.preprocessing.normalize import to_db
 from ulmo.preprocessing.reading.audio import RefusedError, open_recording
 from ulmo.preprocessing.stretches import clip_spans, read_stretches, tile_grid
 from ulmo.preprocessing.times.clock import Clock
-from ulmo.storage.atomic import make_folder, publish
 from ulmo.tokenizer import Tokenizer
 
 _MOST_CLASSES = 8  # that are drawn: those that occur most often
@@ -26,26 +25,16 @@ _AROUND_S = 0.2  # seconds before and after a medoid that are drawn
 _LONGEST_S = 10.0
 _RANGE_DB = 60.0  # decibels from the loudest colour to the faintest
 _WIDTH, _HEIGHT = 12.0, 1.8  # inches; of a class
-_REMEDY = "name the picture with --picture FILE.png"
 _HOUR, _MINUTE = 3600, 60
-
-
-def check_picture(path: Path) -> None:
-    """Raise UserError if a picture cannot have its place."""
-    if path.suffix.lower() != ".png":
-        raise UserError(f"{path} does not end with .png, and pictures are PNG: name it so")
-    refuse_foreign_picture(path, _REMEDY)
 
 
 def draw_repeats(found: Repeats, path: Path, tokenizer: Tokenizer, clock: ClockSettings) -> None:
     """Draw the classes that occur most often, in the order of their numbers, and write the PNG."""
-    make_folder(path.parent, _REMEDY)
     real = [each for each in found.classes if each.number is not None]
     common = sorted(real, key=lambda each: (-len(each.occurrences), each.number or 0))
     drawn = [each for each in real if each in common[:_MOST_CLASSES]]
     image = _draw(drawn, len(real), found, tokenizer, clock)
-    with publish(path) as file:
-        file.write(image)
+    publish_picture(image, path)
 
 
 @own_style()
