@@ -128,7 +128,7 @@ def use_devices(count: int) -> tuple[str, ...]:
         if len(own) < count and kind == "CPU" and not hosts.several:
             raise UserError("TensorFlow is running already: its devices cannot change")
         if len(own) < count:
-            raise UserError(f"{address} offers {len(own)} {kind}s, and devices is {count}")
+            raise UserError(f"{address} has {len(own)} of {count} {kind}s: set fewer devices")
         chosen += own[:count]
     return tuple(chosen)
 
