@@ -21,7 +21,7 @@ from ulmo.reports.train import TrainProgress
 
 @pytest.fixture(scope="session")
 def bundle(tokenizer_of):
-    return ("--tokenizer", tokenizer_of().ref.folder)
+    return ("--tokenizer", tokenizer_of().ref.place)
 
 
 @pytest.fixture

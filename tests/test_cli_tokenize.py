@@ -33,7 +33,7 @@ INTERRUPTED = "ulmo: interrupted: run the same command again to go on\n"
 
 @pytest.fixture(scope="session")
 def bundle(tokenizer_of):
-    return ("--tokenizer", tokenizer_of().ref.folder)
+    return ("--tokenizer", tokenizer_of().ref.place)
 
 
 @pytest.fixture

@@ -236,7 +236,7 @@ def test_means_of_frames(step, expected):
 @pytest.fixture(scope="module")
 def evaluation(tokenizer, plan, tmp_path_factory):
     report = tmp_path_factory.mktemp("report") / "here.json"
-    return evaluate(tokenizer.ref.folder, audio=plan, report=report)
+    return evaluate(tokenizer.ref.place, audio=plan, report=report)
 
 
 def test_the_json_has_names_that_stay(evaluation, plan):

@@ -6,7 +6,6 @@ import pytest
 from tests.small_tokenizers import HOP, RATE
 from ulmo.pipelines.evaluate import pictures as module
 from ulmo.pipelines.evaluate.pictures import _decoded_codes, _draw_codes, _draw_usage
-from ulmo.preprocessing.frontends import build_frontend
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -20,7 +19,7 @@ def figures(monkeypatch):
 
 
 def test_usage_is_sorted_on_a_logarithmic_axis(figures):
-    counts, sound = np.array([1, 6, 0, 3]), np.array([0, 5, 0, 0])
+    counts, sound = np.array([[1, 2, 0, 3], [0, 4, 0, 0]]), np.array([[0, 5, 0, 0], [0] * 4])
     assert _draw_usage({"tiles": (counts, sound), "recordings": (sound, sound * 0)}) == PNG
     left, right = figures[0].axes
     shares, sound_shares, uniform = (line.get_ydata() for line in left.lines)
@@ -37,46 +36,79 @@ def test_usage_is_sorted_on_a_logarithmic_axis(figures):
     assert len(right.lines[1].get_ydata()) == 0
 
 
+def used_in(tokenizer, *bands):
+    """Counts (bands, CB) of codes of which each is used in some bands alone."""
+    counts = np.zeros((tokenizer.manifest.model.bands, 16), np.int64)
+    counts[list(bands)] = 100
+    return counts
+
+
 @pytest.mark.parametrize("plan", ["divides", "ragged", "unequal", "one layer", "full rate"])
 def test_a_patch_is_the_middle_of_a_grid_of_its_code(plan, tokenizer_of):
-    """What a far larger grid of the code has in its middle, in decibels."""
+    """What a far larger grid of the code has in its middle, in decibels, where it is used."""
     tokenizer = tokenizer_of(plan=plan)
     model = tokenizer.manifest.model
-    codes = np.array([3, 0, 15])
-    found = _decoded_codes(tokenizer, codes)
-    assert found.shape == (3, model.frequency_stride, model.time_stride)
+    last = model.bands - 1
+    codes, counts = np.array([3, 0, 15]), used_in(tokenizer, 0, last)
+    counts[:last, 3] = 0
+    counts[:last, 15] = counts[:last, 15] > 0  # 1 of 101: less than a hundredth
+    found = _decoded_codes(tokenizer, codes, counts)
     columns = 41
     grid = np.broadcast_to(codes[:, None, None], (3, columns, model.bands)).astype(np.int32)
     whole = tokenizer.manifest.normalization.undo(tokenizer.decode_ids(grid)[..., 0])
-    bottom = (model.bands - 1) // 2 * model.frequency_stride
     left = columns // 2 * model.time_stride
-    expected = whole[:, bottom : bottom + model.frequency_stride, left : left + model.time_stride]
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    expected = whole[:, :, left : left + model.time_stride]
+    assert found.shape == expected.shape
+    bands = np.arange(found.shape[1]) // model.frequency_stride
+    for patch, other, used in zip(found, expected, ([last], [0, last], [last]), strict=True):
+        shown = np.isin(bands, used)
+        np.testing.assert_allclose(patch[shown], other[shown], atol=1e-4)
+        assert np.isnan(patch[~shown]).all()
 
 
-def test_codes_by_use_with_seconds_and_hertz(tokenizer_of, figures, monkeypatch):
+def test_codes_by_use_with_ids_seconds_and_hertz(tokenizer_of, figures, monkeypatch):
     tokenizer = tokenizer_of(plan="divides")
-    counts = np.arange(16) * np.array([1, -1] * 8) + 20
+    counts = used_in(tokenizer, 1, 2) + np.arange(16) * np.array([1, -1] * 8)
+    counts[:, 5] = 0
     assert _draw_codes(tokenizer, counts) == PNG
     left, right, bar = figures[0].axes
-    best = int(np.argmax(counts))
-    patches = _decoded_codes(tokenizer, np.arange(16))
-    spread = int(np.argmax(patches.std(axis=(1, 2))))
-    assert left.get_title() == f"code {spread}"
-    np.testing.assert_allclose(left.collections[0].get_array(), patches[spread], rtol=1e-5)
+    order = np.argsort(-counts.sum(axis=0), kind="stable")[:15]
+    assert [text.get_text() for text in right.texts] == [str(code) for code in order]
+    patches = _decoded_codes(tokenizer, order, counts)
+    spread = int(np.argmax(np.nanstd(patches, axis=(1, 2))))
+    assert left.get_title() == f"code {order[spread]}"
+    np.testing.assert_allclose(
+        left.collections[0].get_array().filled(np.nan), patches[spread], rtol=1e-5
+    )
     assert left.get_xlabel() == "time (s)"
     assert left.get_xlim() == pytest.approx((-0.5 * HOP / RATE, 3.5 * HOP / RATE))
-    frequencies = build_frontend(tokenizer.manifest.prep).frequencies
     ticks = [float(label.get_text()) for label in left.get_yticklabels()]
-    first = (4 - 1) // 2 * 8
-    assert (ticks[0], ticks[-1]) == (round(frequencies[first]), round(frequencies[first + 7]))
-    mosaic = np.asarray(right.images[0].get_array())
-    np.testing.assert_allclose(mosaic[-9:-1, 1:5], patches[best], rtol=1e-5)
-    assert right.get_title().startswith("16 of 16 codes, by use")
+    assert ticks == [round(edge) for edge in tokenizer.edges_hz]
+    assert left.get_yticks().tolist() == [0, 8, 16, 24, 32]
+    mosaic = np.asarray(right.images[1].get_array().filled(np.nan))
+    tall, wide = 32 + 6, 4 + 1
+    assert mosaic.shape == (tall, 15 * wide)
+    np.testing.assert_allclose(mosaic[6:, :4], patches[0][::-1], rtol=1e-5)
+    np.testing.assert_allclose(mosaic[6:, 70:74], patches[14][::-1], rtol=1e-5)
+    x, y = right.texts[14].get_position()
+    assert 70 <= x <= 74
+    assert y < 6
+    assert right.get_title().startswith("15 of 16 codes, by use")
     assert bar.get_ylabel() == "dB re full scale"
     monkeypatch.setattr(module, "_MAX_CODES", 5)
+    monkeypatch.setattr(module, "_ACROSS", 2)
     _draw_codes(tokenizer, counts)
-    assert figures[1].axes[1].get_title().startswith("5 of 16 codes")
+    right = figures[1].axes[1]
+    assert right.get_title().startswith("5 of 16 codes")
+    assert right.images[1].get_array().shape == (3 * tall, 2 * wide)
+    assert right.texts[4].get_position()[1] > 2 * tall
+
+
+def test_without_tokens_all_codes_are_drawn_in_all_bands(tokenizer_of, figures):
+    _draw_codes(tokenizer_of(plan="divides"), np.zeros((4, 16), np.int64))
+    right = figures[0].axes[1]
+    assert len(right.texts) == 16
+    assert np.isfinite(right.images[1].get_array().filled(np.nan)).sum() == 16 * 32 * 4
 
 
 @pytest.mark.parametrize(
@@ -87,11 +119,12 @@ def test_codes_by_use_with_seconds_and_hertz(tokenizer_of, figures, monkeypatch)
     ],
 )
 def test_units(mode, unit, tokenizer_of, figures):
-    _draw_codes(tokenizer_of(mode=mode, plan="divides"), np.arange(16))
+    _draw_codes(tokenizer_of(mode=mode, plan="divides"), np.ones((4, 16), np.int64))
     assert figures[0].axes[2].get_ylabel() == unit
 
 
 def test_pictures_are_png_and_the_same_each_time(tokenizer_of):
-    pictures = [_draw_codes(tokenizer_of(plan="divides"), np.arange(16)) for _ in range(2)]
+    counts = np.ones((4, 16), np.int64)
+    pictures = [_draw_codes(tokenizer_of(plan="divides"), counts) for _ in range(2)]
     assert pictures[0] == pictures[1]
     assert pictures[0].startswith(PNG)

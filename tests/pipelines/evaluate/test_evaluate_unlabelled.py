@@ -58,7 +58,7 @@ def test_without_labels_nothing_is_computed_that_cannot_be_told(tokenizer, tmp_p
     write(tmp_path / "in", a=sound(2 * RATE), b=sound(3 * RATE))
     (tmp_path / "in" / "c.m4a").touch()
     report = tmp_path / "x.json"
-    done = evaluate(tokenizer.ref.folder, audio=AudioPlan(tmp_path / "in"), report=report)
+    done = evaluate(tokenizer.ref.place, audio=AudioPlan(tmp_path / "in"), report=report)
     text = evaluation_table(done, batches=False)
     assert "ABX         not measured: all items have one label; --labels names a table" in text
     assert "probe       not measured: fewer than two labels have items of two sources" in text
@@ -76,7 +76,7 @@ def test_without_labels_nothing_is_computed_that_cannot_be_told(tokenizer, tmp_p
 def test_labels_of_one_item_each_have_no_abx_either(tokenizer, tmp_path):
     write(tmp_path / "in", low_x=sound(RATE), high_y=sound(2 * RATE))
     done = evaluate(
-        tokenizer.ref.folder, audio=AudioPlan(tmp_path / "in"), report=tmp_path / "x.json"
+        tokenizer.ref.place, audio=AudioPlan(tmp_path / "in"), report=tmp_path / "x.json"
     )
     assert done.audio.abx_missing == "no label has two items"
     assert done.audio.latents is None
@@ -85,7 +85,7 @@ def test_labels_of_one_item_each_have_no_abx_either(tokenizer, tmp_path):
 def test_silence_says_nothing_of_a_tokenizer(tokenizer, tmp_path):
     write(tmp_path / "in", a=np.zeros(2 * RATE), b=np.zeros(3 * RATE))
     report = tmp_path / "x.json"
-    done = evaluate(tokenizer.ref.folder, audio=AudioPlan(tmp_path / "in"), report=report)
+    done = evaluate(tokenizer.ref.place, audio=AudioPlan(tmp_path / "in"), report=report)
     text = evaluation_table(done, batches=False)
     assert "SILENCE     no token is sound (recordings): these figures say nothing" in text
     assert "  not measured: no token could change" in text

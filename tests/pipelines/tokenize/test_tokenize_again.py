@@ -121,7 +121,7 @@ class TestKilled:
 def start(tokenizer, out, workers, is_ready):
     """Start the command on the recordings in `in` beside its output, and wait until it is ready."""
     command = [sys.executable, "-m", "ulmo", "tokenize", out.parent / "in", "--out-dir", out]
-    command += ["--tokenizer", tokenizer.ref.folder, "--workers", str(workers)]
+    command += ["--tokenizer", tokenizer.ref.place, "--workers", str(workers)]
     process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE)
     until = time.monotonic() + 60
     while not is_ready() and time.monotonic() < until:

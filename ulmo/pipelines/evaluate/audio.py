@@ -101,8 +101,8 @@ class EncoderFigures(NamedTuple):
     neighbours: TokenNeighbours
     robustness: dict[str, Agreement]
     rate: Rate
-    counts: _Counts  # (CB,)
-    sound_counts: _Counts  # (CB,)
+    band_counts: _Counts  # (bands, CB)
+    sound_band_counts: _Counts  # (bands, CB)
     verdict: Verdict  # whether the ids change with the sound
     grids: list[Ids]  # ids (time, band) of each recording
 
@@ -151,11 +151,21 @@ class EncoderFigures(NamedTuple):
                 codebook_size=size,
                 tokens_per_second=grids[0].shape[1] * encoder.sample_rate / encoder.hop,
             ),
-            counts=counts.sum(axis=0),
-            sound_counts=sound_counts.sum(axis=0),
+            band_counts=counts,
+            sound_band_counts=sound_counts,
             verdict=Verdict.of(counts, sound_counts),
             grids=grids,
         )
+
+    @property
+    def counts(self) -> _Counts:
+        """Of all tokens, (CB,)."""
+        return np.asarray(self.band_counts.sum(axis=0))
+
+    @property
+    def sound_counts(self) -> _Counts:
+        """Of non-silent tokens, (CB,)."""
+        return np.asarray(self.sound_band_counts.sum(axis=0))
 
     @property
     def codebook(self) -> CodebookHealth:

@@ -47,8 +47,8 @@ class TilesEvaluation(NamedTuple):
     verdict: Verdict  # whether the ids change with the sound
     reconstruction: Reconstruction  # of all tiles, by bands and frames
     edges_hz: list[float]  # (bands + 1)
-    counts: NDArray[np.int64]  # (CB,)
-    sound_counts: NDArray[np.int64]  # (CB,)
+    band_counts: NDArray[np.int64]  # (bands, CB)
+    sound_band_counts: NDArray[np.int64]  # (bands, CB)
 
     @classmethod
     def measure(
@@ -94,8 +94,8 @@ class TilesEvaluation(NamedTuple):
             verdict=total.verdict(),
             reconstruction=total.reconstruction(),
             edges_hz=tokenizer.edges_hz.tolist(),
-            counts=total.counts,
-            sound_counts=total.sound_counts,
+            band_counts=total.band_counts,
+            sound_band_counts=total.sound_band_counts,
         )
 
 
@@ -159,10 +159,11 @@ def evaluate(
         on_tiles = TilesEvaluation.measure(
             tokenizer, tiles_dir, run_dir, part, batch_size=batch_size, progress=progress
         )
-        counted["tiles"] = on_tiles.counts, on_tiles.sound_counts
+        counted["tiles"] = on_tiles.band_counts, on_tiles.sound_band_counts
     if audio is not None:
         on_audio = AudioEvaluation.measure(tokenizer, audio, progress)
-        counted["recordings"] = on_audio.tokens.counts, on_audio.tokens.sound_counts
+        tokens = on_audio.tokens
+        counted["recordings"] = tokens.band_counts, tokens.sound_band_counts
     pictures: dict[str, Path] = {}
     with BestEffort(warn)("pictures of the codebook"):
         for name, content in draw_pictures(tokenizer, counted).items():

@@ -179,7 +179,7 @@ function listenToCodes() {
   byId("codes-words").textContent =
     `${codes.length} codes are used here. Similar codes have similar colours. Each has what it decodes to, ` +
     "and up to three places in the recording where it fits best: press one to hear it. What it decodes " +
-    "to can be heard, too, as sines, eight times as slow; all are as loud as each other.";
+    "to can be heard, too, as sines, eight times as slow as the speed above; all are as loud as each other.";
   const again = () => {
     shownCards = CARDS_AT_ONCE;
     listCodes();

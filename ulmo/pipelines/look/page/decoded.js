@@ -1,6 +1,7 @@
 // What a code decodes to, as sound: a sine for each bin of a band, as loud as the picture has it.
 
-const FRAME_S = 0.08; // of sound for a frame of the picture: 40 ms take a third of a second
+const SLOWER = 8; // than at the player's speed: 40 ms take a third of a second
+const MOST_MADE_S = 2;
 const MADE_RATE = 48000;
 const MOST_BANDS = 4; // that have a button, the most used ones
 
@@ -22,12 +23,13 @@ function patchOf(code, band) {
 // A number from 0 to 1 that is the same each time: sines that begin together would click.
 const phaseOf = (number) => (number * 0.6180339887) % 1;
 
-// A mono sound of a code in a band, at MADE_RATE, slower than it is by the player's speed.
+// A mono sound of a code in a band, at MADE_RATE: as low as the player's speed makes it, and slower.
 function madeSound(code, band) {
   const patch = patchOf(code, band);
   const [low, high] = tokens.edges_hz.slice(band, band + 2);
   const bins = patch[0].length;
-  const length = Math.round(patch.length * FRAME_S * MADE_RATE);
+  const seconds = Math.min((SLOWER * tokens.column_s) / player.speed, MOST_MADE_S);
+  const length = Math.round(seconds * MADE_RATE);
   const samples = new Float32Array(length);
   const gainOf = (byte) => 10 ** (((byte / 255 - 1) * given.code_picture.range_db) / 20);
   for (let bin = 0; bin < bins; bin += 1) {
