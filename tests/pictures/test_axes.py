@@ -69,7 +69,7 @@ def test_every_picture_is_drawn_in_our_style_and_goes_through_to_png():
         if "Figure(" in source:
             drawing[str(path.relative_to(ROOT))] = "@own_style()" in source and "to_png(" in source
     assert saving == ["axes.py"]
-    assert len(drawing) == 4
+    assert len(drawing) == 6
     assert all(drawing.values()), drawing
 
 

@@ -116,13 +116,13 @@ def check_curve_file(out: Path, file_format: str | None = None) -> None:
 
 def _bits(model: TokenModel, ids: Ids, target: Target, columns: Iterable[int]) -> _Sums:
     """Bits of a target with each length of the past, in columns, and with all of it."""
-    sums, count = [], 0
-    for cut in (*columns, target.first):
-        part = ids[max(target.first - cut, 0) : target.end]
-        bits = model.score(part, short=False).bits[target.first - target.end :]
-        sums.append(float(np.nansum(bits, dtype=np.float64)))
-        count = int(np.isfinite(bits).sum())
-    return _Sums(np.array(sums), count)
+    starts = [max(target.first - cut, 0) for cut in (*columns, target.first)]
+    bits = {
+        start: model.score(ids[start : target.end], short=False).bits[target.first - target.end :]
+        for start in set(starts)
+    }
+    sums = [float(np.nansum(bits[start], dtype=np.float64)) for start in starts]
+    return _Sums(np.array(sums), int(np.isfinite(bits[starts[0]]).sum()))
 
 
 def _points(kind: str, sums: Sequence[_Sums], contexts: Sequence[int]) -> list[CurvePoint]:

@@ -13,10 +13,17 @@ import numpy as np
 import soundfile
 
 from ulmo.arrays import Array, Ids, Mask
-from ulmo.config import UserError
+from ulmo.config import UserError, plain
 from ulmo.formats import FORMATS
 from ulmo.formats.header import TokensHeader
-from ulmo.formats.publish import check_outputs, format_of, output_paths, publish_tokens
+from ulmo.formats.places import STEM
+from ulmo.formats.publish import (
+    check_outputs,
+    format_of,
+    output_paths,
+    publish_tokens,
+    stored_at,
+)
 from ulmo.formats.read import read_corpus
 from ulmo.jobs.inputs import find_sources
 from ulmo.listening.listen import Heard, Job, Wanted, listen
@@ -46,7 +53,7 @@ _REMEDY = "choose another --out"
 _WRITER = b"ISFT"  # where a WAV file says which program wrote it
 _PEAK = 0.89  # of full scale: 1 dB below it
 _RANGE_DB = 80.0  # decibels from the loudest colour to the faintest
-_STEM = ".tokens"
+_CONTINUED = ", continued"  # behind the name of a recording that went on
 
 
 class Continued(NamedTuple):
@@ -75,7 +82,11 @@ class Outputs(NamedTuple):
             raise UserError(f"{out} is no name for tokens: end it with .tokens.npy, say")
         paths = output_paths(out, file_format)
         check_outputs(paths)
-        stem = paths.header.name.removesuffix(".json").removesuffix(_STEM)
+        there = stored_at(paths.header)
+        for header in there.headers if there else ():
+            if not header.recording.endswith(_CONTINUED):
+                raise UserError(f"{out} holds tokens of {plain(header.recording)}: {_REMEDY}")
+        stem = paths.header.name.removesuffix(".json").removesuffix(STEM)
         picture, sound = (out.with_name(f"{stem}{ending}") for ending in (".png", ".wav"))
         check_picture(picture, _REMEDY)
         _check_sound(sound)
@@ -167,7 +178,7 @@ def _header(tokenizer: Tokenizer, row: TokenRow, columns: int) -> TokensHeader:
         frame_hop=prep.hop_length,
         edges_hz=tuple(tokenizer.edges_hz.tolist()),
         codebook_size=tokenizer.manifest.model.codebook_size,
-        recording=f"{row.sources[-1].recording}, continued",
+        recording=f"{row.sources[-1].recording}{_CONTINUED}",
         channel=row.channel,
         start=round(row.end_s * prep.true_rate),
         start_utc=row.start_utc,
