@@ -29,8 +29,8 @@ docs: notebooks
 # Every notebook is run from the top, and becomes a page with its outputs. Fails where one does.
 notebooks: $(DOCS_STAMP)
 	rm -rf $(PAGES)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m nbconvert --log-level WARN --ExecutePreprocessor.coalesce_streams=True --to markdown --execute \
-	    --output-dir $(PAGES) $(NOTEBOOKS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m nbconvert --log-level WARN --to markdown --execute \
+	    --CoalesceStreamsPreprocessor.enabled=True --output-dir $(PAGES) $(NOTEBOOKS)
 
 # Every picture of docs/, which docs/gallery.md lists. Trainings differ a little from one computer to the next.
 pictures: demo
