@@ -33,7 +33,7 @@ docs: notebooks
 notebooks: $(DOCS_STAMP)
 	rm -rf $(PAGES)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m nbconvert --log-level WARN --to markdown --execute \
-	    --output-dir $(PAGES) $(NOTEBOOKS)
+	    --CoalesceStreamsPreprocessor.enabled=True --output-dir $(PAGES) $(NOTEBOOKS)
 
 # Every picture of docs/, which docs/gallery.md lists. Trainings differ a little from one computer to the next.
 pictures: demo

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = "docs/"
 EXECUTED = ROOT / "build" / "notebooks"
 FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
-LINK = re.compile(r"(\[[^\]]*\]\()([^)\s#]+)(#[^)\s]*)?\)")
+LINK = re.compile(r"\[([^\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 FOREIGN = re.compile(
     r"""<(?:script|img|iframe|audio|video|source|embed)\b[^>]*\ssrc=["']?(?:https?:)?//[^"'\s>]*
     |<link\b(?=[^>]*\srel=["']?(?:stylesheet|preload|icon|preconnect|manifest))[^>]*(?:https?:)?//[^>]*
@@ -34,11 +34,14 @@ def on_config(config: Any) -> Any:
     seen: set[str] = set()
     nav: list[Any] = [{"Start": "README.md"}]
     for section in re.split(r"^## ", index, flags=re.MULTILINE)[1:]:
-        pages = [place_of(posixpath.normpath(DOCS + link)) for _, link, _ in LINK.findall(section)]
-        new = [page for page in dict.fromkeys(pages) if page.endswith(".md") and page not in seen]
-        seen.update(new)
-        if new:
-            nav.append({section.partition("\n")[0]: new})
+        pages: list[Any] = []
+        for words, link, _ in LINK.findall(section):
+            page = place_of(posixpath.normpath(DOCS + link))
+            if page.endswith(".md") and page not in seen:
+                pages.append({words: page} if page.startswith("repository/") else page)
+                seen.add(page)
+        if pages:
+            nav.append({section.partition("\n")[0]: pages})
     config.nav = nav
     return config
 
@@ -72,11 +75,12 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     source = source_of(place)
 
     def moved(found: re.Match[str]) -> str:
-        begin, link, anchor = found.groups()
+        words, link, anchor = found.groups()
         if ":" in link:
             return found[0]
         target = place_of(posixpath.normpath(posixpath.join(posixpath.dirname(source), link)))
-        return f"{begin}{posixpath.relpath(target, posixpath.dirname(place) or '.')}{anchor or ''})"
+        moved_link = posixpath.relpath(target, posixpath.dirname(place) or ".")
+        return f"[{words}]({moved_link}{anchor or ''})"
 
     code = FENCED.findall(markdown)
     words = [LINK.sub(moved, part) for part in FENCED.split(markdown)]
@@ -95,7 +99,9 @@ def place_of(path: str) -> str:
     """Where a file of the repository is in the site, below its root."""
     if path.startswith(DOCS):
         return path.removeprefix(DOCS)
-    return path[: -len("ipynb")] + "md" if path.endswith(".ipynb") else f"repository/{path}"
+    if path.startswith("notebooks/"):
+        return re.sub(r"\.ipynb$", ".md", path)
+    return f"repository/{path}"
 
 
 def source_of(place: str) -> str:
@@ -103,7 +109,7 @@ def source_of(place: str) -> str:
     if place.startswith("repository/"):
         return place.removeprefix("repository/")
     if place.startswith("notebooks/"):
-        return place[: -len("md")] + "ipynb"
+        return re.sub(r"\.md$", ".ipynb", place)
     return DOCS + place
 
 

@@ -14,7 +14,10 @@ def shrink(path: Path) -> None:
     with Image.open(path) as picture:
         if picture.mode == "P":
             return
-        few = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        # This method keeps rare colours too, such as those of thin lines.
+        few = picture.convert("RGB").quantize(
+            256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+        )
     few.save(path, optimize=True)
 
 

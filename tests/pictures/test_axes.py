@@ -110,6 +110,24 @@ def test_a_matplotlibrc_in_the_working_folder_is_not_opened(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(("wanted", "taken"), [("svg", "svg"), ("nothing", "agg")])
+def test_a_backend_that_is_not_installed_is_not_taken(wanted, taken):
+    script = (
+        "import os; import ulmo.pictures.own_matplotlib as own; from matplotlib import pyplot; "
+        "print(pyplot.get_backend().lower(), os.environ['MPLBACKEND'])"
+    )
+    screens = {"DISPLAY", "WAYLAND_DISPLAY"}
+    headless = {name: value for name, value in os.environ.items() if name not in screens}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**headless, "PYTHONPATH": str(ROOT), "MPLBACKEND": wanted},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == (f"{taken} {wanted}\n", "")
+
+
 def test_other_threads_keep_their_working_folder_while_matplotlib_is_imported(
     tmp_path, monkeypatch
 ):

@@ -1,16 +1,19 @@
 """Matplotlib, imported without the settings of the folder that the user works in.
 
 When it is imported, Matplotlib reads a file `matplotlibrc` in the working folder, which may be a
-stranger's: a pipe that never ends, or lines that it prints as they are. All other modules of ulmo
-import what they need of Matplotlib from here.
+stranger's: a pipe that never ends, or lines that it prints as they are. It also fails if MPLBACKEND
+names a backend that is not installed: a notebook sets it, and its commands may run in another
+environment. All other modules of ulmo import what they need of Matplotlib from here.
 """
 
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import get_ident
 from typing import Any
 
+_BACKEND = "MPLBACKEND"
 _SETTINGS = "matplotlibrc"  # as Matplotlib asks whether the working folder has one
 
 
@@ -32,7 +35,21 @@ def _without_settings() -> Iterator[None]:
         os.path.exists = exists
 
 
-with _without_settings():
+@contextmanager
+def _with_any_backend() -> Iterator[None]:
+    """Take the backend of MPLBACKEND where it is installed, and else the usual one."""
+    wanted = os.environ.pop(_BACKEND, None) if "matplotlib" not in sys.modules else None
+    try:
+        yield
+    finally:
+        if wanted is not None:
+            os.environ[_BACKEND] = wanted
+    if wanted:
+        with suppress(ValueError):
+            matplotlib.rcParams["backend"] = wanted
+
+
+with _without_settings(), _with_any_backend():
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
