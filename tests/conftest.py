@@ -3,6 +3,7 @@ import shutil
 import signal
 from collections import defaultdict
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import hypothesis
@@ -63,9 +64,14 @@ def _coverage(config):
 
 
 def pytest_configure(config):
-    """pytest-cov starts coverage twice in a worker of xdist: what is paused would go on."""
+    """In a worker of xdist pytest-cov starts coverage here, and once more where a session begins.
+
+    Without the first, what is paused would go on. TensorFlow is imported in between: with coverage
+    that takes half as long again.
+    """
     if hasattr(config, "workerinput") and (coverage := _coverage(config)):
         coverage.cov.stop()
+        import_module("tensorflow")
 
 
 def pytest_collection_modifyitems(config, items):
