@@ -60,8 +60,8 @@ def run(tiles, folder, objective, model=None, **settings):
 def together(tiles, tmp_path_factory, no_pictures):
     """A run of all objectives at once: as many trainings would take minutes.
 
-    Its few steps are no graphs, which take longer to trace: tests/models/objectives has each of
-    the objectives as a graph. What is measured is one.
+    Its few steps are no graph, which takes longer to trace. Each objective's step is one in
+    tests/models/objectives or in test_train.py; what measures them all is one here.
     """
     folder = tmp_path_factory.mktemp("together") / "run"
 
