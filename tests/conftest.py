@@ -62,7 +62,7 @@ def _coverage(config):
 def pytest_configure(config):
     """In a worker of xdist pytest-cov starts coverage here, and once more where a session begins.
 
-    With the first, what is paused would go on. TensorFlow is imported in between, for coverage makes
+    With the first, what is paused would go on. TensorFlow is imported in between, as coverage makes
     that slower.
     """
     if hasattr(config, "workerinput") and (coverage := _coverage(config)):
