@@ -1,8 +1,8 @@
 import os
 import shutil
 import signal
-from collections import defaultdict
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import hypothesis
@@ -50,9 +50,6 @@ WITHOUT_COVERAGE = (
     *("test_verify_tokens", "test_odd_disks", "test_restless", "test_evaluate_unlabelled"),
     *("test_odd_names", "test_file_objects", "test_each_channel", "test_prep_expanded"),
 )
-COVERED = 2  # examples of one test with coverage, evenly spread over all
-
-
 UNCOVERED = pytest.StashKey[bool]()
 
 
@@ -63,23 +60,25 @@ def _coverage(config):
 
 
 def pytest_configure(config):
-    """pytest-cov starts coverage twice in a worker of xdist: what is paused would go on."""
+    """In a worker of xdist pytest-cov starts coverage here, and once more where a session begins.
+
+    With the first, what is paused would go on. TensorFlow is imported in between, as coverage makes
+    that slower.
+    """
     if hasattr(config, "workerinput") and (coverage := _coverage(config)):
         coverage.cov.stop()
+        import_module("tensorflow")
 
 
 def pytest_collection_modifyitems(config, items):
     """The files that take longest come first, so that no worker is left alone with one."""
     items.sort(key=lambda item: not item.path.name.startswith(LONGEST))
-    tests = defaultdict(list)
     for item in items:
-        tests[item.path, item.nodeid.partition("[")[0]].append(item)
-    for (path, _), examples in tests.items():
-        step = -(-len(examples) // COVERED)
-        alone = path.name.startswith(WITHOUT_COVERAGE)
-        for number, item in enumerate(examples):
-            long = item.get_closest_marker("kills") or hypothesis.is_hypothesis_test(item.obj)
-            item.stash[UNCOVERED] = bool(alone or number % step or long)
+        item.stash[UNCOVERED] = bool(
+            item.path.name.startswith(WITHOUT_COVERAGE)
+            or item.get_closest_marker("kills")
+            or hypothesis.is_hypothesis_test(item.obj)
+        )
 
 
 @pytest.hookimpl(wrapper=True)

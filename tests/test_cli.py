@@ -20,7 +20,7 @@ from ulmo.cli.tokenize import tokenize as tokenize_command
 from ulmo.cli.train import train as train_command
 from ulmo.config import Config, ModelSettings, TrainSettings
 
-MODEL = ("--EMB", "4", "--CB", "16", "--width", "8", "--time-stride", "4")
+MODEL = ("-E", "2", "-D", "2", "--EMB", "4", "--CB", "16", "--width", "8", "--time-stride", "4")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from ulmo.cli.main import ulmo
 pytestmark = pytest.mark.skipif(not can_run(), reason=WHY_NOT)
 ROOT = Path(__file__).parents[2]
 PLAN = ("--frontend", "stft", "-M", "32", "--sample-rate", "4000", "--hop-length", "64")
-KILLS, FULL_DISKS, SAVES, BAD_READS = 45, 45, 42, 16
+KILLS, FULL_DISKS, SAVES, BAD_READS = 45, 45, 42, 10
 
 
 def campaign(module, *arguments):

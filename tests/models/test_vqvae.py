@@ -16,7 +16,14 @@ from ulmo.models import (
 )
 
 SMALL = ModelSettings(
-    tile_size=32, width=8, codebook_size=16, embedding_dim=4, frequency_stride=8, time_stride=8
+    tile_size=32,
+    encoder_layers=2,
+    decoder_layers=2,
+    width=8,
+    codebook_size=16,
+    embedding_dim=4,
+    frequency_stride=8,
+    time_stride=8,
 )
 LOSSES = {"total", "reconstruction", "commitment", "codebook", "perplexity", "usage"}
 

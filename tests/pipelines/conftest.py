@@ -12,11 +12,13 @@ from ulmo.pipelines.prep import job as prep_job
 from ulmo.preprocessing import store as tile_store
 
 
-@pytest.fixture
-def no_pictures(monkeypatch):
+@pytest.fixture(scope="module")
+def no_pictures():
     """Those of a run are one pixel: drawing them takes longer than a tiny training."""
-    for place in ("trainer.draw_reconstructions", "train.draw_losses"):
-        monkeypatch.setattr(f"ulmo.pipelines.train.{place}", lambda *_: PIXEL)
+    with pytest.MonkeyPatch.context() as patch:
+        for place in ("trainer.draw_reconstructions", "train.draw_losses"):
+            patch.setattr(f"ulmo.pipelines.train.{place}", lambda *_: PIXEL)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -87,7 +87,7 @@ def test_power_is_pywavelets_energy(name, values, signal):
     That is 0.01 dB at -80 dB re full scale, which is 1e-4 of its amplitude.
     """
     made = settings_of(name, **values)
-    samples = np.asarray(SIGNALS[signal](6061), np.float32)
+    samples = np.asarray(SIGNALS[signal](3061), np.float32)
     power = power_of(build_frontend(made), samples)
     expected = expected_power(made, samples.astype(np.float64))
     assert power.shape == expected.shape

@@ -20,14 +20,11 @@ SMALL = ModelSettings(
     time_stride=2,
 )
 """16 columns of 2 bands; a column sees 3 frames before and after its own."""
+TINY = {"encoder_layers": 2, "decoder_layers": 2, "width": 4, "embedding_dim": 4}
 GRIDS = {
-    "one band": ModelSettings(
-        tile_size=16, width=4, embedding_dim=4, frequency_stride=16, time_stride=1
-    ),
-    "two columns": ModelSettings(
-        tile_size=16, width=4, embedding_dim=4, frequency_stride=4, time_stride=8
-    ),
-    "odd": ModelSettings(tile_size=19, width=4, embedding_dim=4, frequency_stride=5, time_stride=3),
+    "one band": ModelSettings(tile_size=16, **TINY, frequency_stride=16, time_stride=1),
+    "two columns": ModelSettings(tile_size=16, **TINY, frequency_stride=4, time_stride=8),
+    "odd": ModelSettings(tile_size=19, **TINY, frequency_stride=5, time_stride=3),
 }
 
 

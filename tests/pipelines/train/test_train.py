@@ -30,6 +30,8 @@ from ulmo.storage.checkpoint_files import numbers
 from ulmo.storage.run_manifest import read_run
 from ulmo.tokenizer import load_tokenizer
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 
 @pytest.fixture(scope="module")
 def openings():
@@ -108,9 +110,7 @@ def test_it_learns_and_an_epoch_is_the_mean_of_its_batches(run):
     ],
     ids=lambda values: "-".join(map(str, values.values())) if isinstance(values, dict) else values,
 )
-def test_every_quantizer_and_every_end_gives_a_bundle(
-    model, settings, end, few_tiles, tmp_path, no_pictures
-):
+def test_every_quantizer_and_every_end_gives_a_bundle(model, settings, end, few_tiles, tmp_path):
     """In mixed precision too, whose bundle is in float32, and without validation."""
     folder = tmp_path / "run"
     values = {**SETTINGS, "epochs": 1, **settings}
@@ -334,9 +334,7 @@ def test_a_model_too_large_for_a_bundle_or_a_loss_not_finite_is_said(
         train(few_tiles, tmp_path / "run", MODEL, SETTINGS, Silent())
 
 
-def test_a_damaged_checkpoint_is_told_by_verify_and_the_run_goes_back(
-    run, tiny_tiles, tmp_path, no_pictures
-):
+def test_a_damaged_checkpoint_is_told_by_verify_and_the_run_goes_back(run, tiny_tiles, tmp_path):
     folder = shutil.copytree(run[0], tmp_path / "run")
     checkpoints = folder / "checkpoints"
     assert verify(folder).faults == []

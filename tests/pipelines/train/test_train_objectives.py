@@ -21,6 +21,7 @@ from ulmo.config import (
 from ulmo.evaluation.verdict import Verdict
 from ulmo.models import OBJECTIVES, build_vqvae
 from ulmo.pipelines.prep.prep import prepare
+from ulmo.pipelines.train import trainer as trainer_module
 from ulmo.pipelines.train.model import _init_encoder
 from ulmo.pipelines.train.train import train
 from ulmo.pipelines.train.trainer import Trainer
@@ -56,10 +57,20 @@ def run(tiles, folder, objective, model=None, **settings):
 
 
 @pytest.fixture(scope="module")
-def together(tiles, tmp_path_factory):
-    """A run of all objectives at once: as many trainings would take minutes."""
+def together(tiles, tmp_path_factory, no_pictures):
+    """A run of all objectives at once: as many trainings would take minutes.
+
+    Its few steps are no graph, which takes longer to trace. Each objective's step is one in
+    tests/models/objectives or in test_train.py; what measures them all is one here.
+    """
     folder = tmp_path_factory.mktemp("together") / "run"
-    return folder, run(tiles, folder, ",".join(f"{name}=0.5" for name in OBJECTIVES))
+
+    def as_graph(step, graph=trainer_module._as_graph):
+        return graph(step) if step.__name__ == "test_step" else step
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer_module, "_as_graph", as_graph)
+        return folder, run(tiles, folder, ",".join(f"{name}=0.5" for name in OBJECTIVES))
 
 
 def test_every_objective_is_told_of_and_ends_in_a_bundle_that_tokenizes(together):

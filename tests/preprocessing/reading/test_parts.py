@@ -70,7 +70,7 @@ def long_files():
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "joined", "cut from a stream"])
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(block=st.integers(1, 20_000), start=st.integers(0, 31_000), frames=st.integers(1, 9000))
 @example(64, 29_000, 2000)
 def test_samples_do_not_depend_on_the_blocks_or_on_where_reading_begins(
