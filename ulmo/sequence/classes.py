@@ -4,40 +4,45 @@ Every two events are aligned. Their score, divided by the mean of those with the
 equal sounds: long and loud ones are not more alike for being long.
 """
 
+import os
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.arrays import Array, Indices, Mask
-from ulmo.sequence.alignment import align
+from ulmo.sequence.alignment import path_scores
 from ulmo.sequence.evidence import Evidence
 
-# For some columns, a function from others to the cells (others, columns): positive where alike.
-Cells = Callable[[Indices], Callable[[Indices], NDArray[np.floating]]]
+# For columns of a stream, a function from two parts of them to how alike each two columns are,
+# (part, other part): positive where alike.
+Cells = Callable[[Indices], Callable[[slice, slice], Array]]
 _LEAST = 0.4  # mean likeness of two classes that are joined: 0.35 to 0.45 find the same classes
 _DIRECTIONS = 64  # of the latents, those that vary most
 _NOISE = 0.05  # mean variance that is added to that of each direction
+_AT_ONCE = 16_384  # columns of events with which one is aligned: they stay in the cache
 
 
 def by_evidence(evidence: Evidence) -> Cells:
     """By the ids alone."""
 
-    def against(columns: Indices) -> Callable[[Indices], NDArray[np.floating]]:
-        strips = [
-            np.take(table, evidence.rows[columns, band], axis=1)
-            for band, table in enumerate(evidence.table)
-        ]
+    def of(columns: Indices) -> Callable[[slice, slice], Array]:
+        rows = evidence.rows[columns]
 
-        def cells(others: Indices) -> NDArray[np.floating]:
-            rows = evidence.rows[others]
-            total = np.sum([strip[rows[:, b]] for b, strip in enumerate(strips)], axis=0)
+        def cells(part: slice, other: slice) -> Array:
+            total = np.zeros((len(rows[part]), len(rows[other])), np.int16)
+            for band, table in enumerate(evidence.table):
+                total += np.take(table[rows[part, band]], rows[other, band], axis=1)
             bits: Array = total.astype(np.float32) * np.float32(evidence.unit)
             return bits
 
         return cells
 
-    return against
+    return of
 
 
 def by_latents(latents: Array, heard: Mask) -> Cells:
@@ -53,15 +58,51 @@ def by_latents(latents: Array, heard: Mask) -> Cells:
     variance, axes = variance[::-1][:_DIRECTIONS], axes[:, ::-1][:, :_DIRECTIONS]
     scale = np.sqrt(np.maximum(variance, 0) + _NOISE * max(variance.mean(), 1e-12))
     projection = (axes / scale / len(scale) ** 0.25).astype(np.float32)
-    projected = (latents - mean.astype(np.float32)) @ projection
     # Unlike columns have a product of 0 or so: one less, and they end an alignment.
     least = len(scale) ** 0.5 / 8
 
-    def against(columns: Indices) -> Callable[[Indices], NDArray[np.floating]]:
-        some = projected[columns].T.copy()
-        return lambda others: projected[others] @ some - least
+    def of(columns: Indices) -> Callable[[slice, slice], Array]:
+        projected = (latents[columns] - mean.astype(np.float32)) @ projection
 
-    return against
+        def cells(part: slice, other: slice) -> Array:
+            alike: Array = projected[part] @ projected[other].T - least
+            return alike
+
+        return cells
+
+    return of
+
+
+class Compared(NamedTuple):
+    """Events as they are compared: in one row of columns, one behind the other."""
+
+    ends: Indices  # (events + 1,): where each begins, and the last ends, with a column that is none
+    none: Mask  # (n,): whether a column is none
+    cells: Callable[[slice, slice], Array]
+
+    @classmethod
+    def of(cls, spans: Sequence[tuple[int, int]], cells: Cells, most: int) -> "Compared":
+        """The middles of events (first, end), of at most so many columns each."""
+        inner = [_middle(first, end, most) for first, end in spans]
+        columns = np.concatenate([np.append(np.arange(*span), span[0]) for span in inner])
+        ends = np.cumsum([0] + [end + 1 - first for first, end in inner])
+        none = np.zeros(len(columns), np.bool_)
+        none[ends[1:] - 1] = True
+        return cls(ends, none, cells(columns))
+
+    def scores(self, event: int, first: int, last: int) -> Array:
+        """(last - first,): how alike an event and each from the `first` to before the last are."""
+        own = slice(self.ends[event], self.ends[event + 1] - 1)
+        wanted = np.arange(self.ends[first], self.ends[last], _AT_ONCE)
+        cuts = [*np.unique(np.searchsorted(self.ends, wanted)).tolist(), last]
+        found = []
+        for low, high in pairwise(cuts):
+            part = slice(self.ends[low], self.ends[high])
+            block = self.cells(own, part)
+            block[:, self.none[part]] = -np.inf
+            starts = self.ends[low:high] - self.ends[low]
+            found.append(np.maximum.reduceat(path_scores(block), starts))
+        return np.concatenate(found)
 
 
 def compare(spans: Sequence[tuple[int, int]], cells: Cells, *, most: int) -> Array:
@@ -69,23 +110,19 @@ def compare(spans: Sequence[tuple[int, int]], cells: Cells, *, most: int) -> Arr
 
     most: columns of an event that are compared, from its middle.
     """
-    inner = [_middle(first, end, most) for first, end in spans]
-    longest = max(end - first for first, end in inner)
-    places = np.concatenate([np.arange(first, end) for first, end in inner])
-    sizes = np.array([end - first for first, end in inner])
-    inside = np.arange(longest) < sizes[:, None]  # (events, longest)
-    scores = np.zeros((len(inner), len(inner)))
-    against = cells(places)
-    for event, (first, end) in enumerate(inner):
-        found = against(np.arange(first, end))  # (columns, all columns)
-        padded = np.full((len(inner), longest, end - first), -1e3, np.float32)
-        padded[inside] = found.T
-        scores[event] = align(padded.transpose(0, 2, 1)).score
-    own = np.maximum(np.diag(scores), 1e-6)
-    alike = (scores + scores.T) / (own[:, None] + own)
-    np.fill_diagonal(alike, 1)
-    normalised: Array = alike.astype(np.float32)
-    return normalised
+    compared = Compared.of(spans, cells, most)
+    scores = np.zeros((len(spans), len(spans)), np.float32)
+
+    def fill(event: int) -> None:
+        scores[event, event:] = scores[event:, event] = compared.scores(event, event, len(spans))
+
+    with ThreadPoolExecutor(os.cpu_count()) as executor:
+        deque(executor.map(fill, range(len(spans))), maxlen=0)
+    own = np.maximum(np.diag(scores), 1e-6).astype(np.float64)
+    for event, row in enumerate(scores):
+        row[:] = 2 * row.astype(np.float64) / (own[event] + own)
+    np.fill_diagonal(scores, 1)
+    return scores
 
 
 def _middle(first: int, end: int, most: int) -> tuple[int, int]:
