@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from ulmo.arrays import Array, Indices, Mask
 from ulmo.sequence.alignment import path_scores
@@ -116,7 +117,7 @@ def compare(spans: Sequence[tuple[int, int]], cells: Cells, *, most: int) -> Arr
     def fill(event: int) -> None:
         scores[event, event:] = scores[event:, event] = compared.scores(event, event, len(spans))
 
-    with ThreadPoolExecutor(os.cpu_count()) as executor:
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as executor:
         deque(executor.map(fill, range(len(spans))), maxlen=0)
     own = np.maximum(np.diag(scores), 1e-6).astype(np.float64)
     for event, row in enumerate(scores):
