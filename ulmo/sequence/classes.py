@@ -7,7 +7,7 @@ equal sounds: long and loud ones are not more alike for being long.
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ Cells = Callable[[Indices], Callable[[slice, slice], Array]]
 _LEAST = 0.4  # mean likeness of two classes that are joined: 0.35 to 0.45 find the same classes
 _DIRECTIONS = 64  # of the latents, those that vary most
 _NOISE = 0.05  # mean variance that is added to that of each direction
+_LEAST_SCORE = 1e-6  # of an event with itself
 _AT_ONCE = 16_384  # columns of events with which one is aligned: they stay in the cache
 
 
@@ -106,24 +107,63 @@ class Compared(NamedTuple):
         return np.concatenate(found)
 
 
-def compare(spans: Sequence[tuple[int, int]], cells: Cells, *, most: int) -> Array:
-    """How alike the events (first, end) are, (events, events), 1 on the diagonal.
+class Classified(NamedTuple):
+    """What each event is."""
 
+    matches: Indices  # (events,): the event that each is most like
+    groups: NDArray[np.int64]  # (events,): classes, from 0 by first occurrence
+
+
+def classify(
+    spans: Sequence[tuple[int, int]], cells: Cells, surest: Indices, *, most: int
+) -> Classified:
+    """Matches and classes of two or more events (first, end), by time.
+
+    surest: the events, in ascending order, that are compared with each other, and make the classes.
+        Each other one is compared with these, and joins the class that it is most like on average,
+        if that is enough for two classes to be joined; else it is a class of its own.
     most: columns of an event that are compared, from its middle.
     """
-    compared = Compared.of(spans, cells, most)
-    scores = np.zeros((len(spans), len(spans)), np.float32)
+    others = np.setdiff1d(np.arange(len(spans)), surest)
+    order = np.concatenate([surest, others])
+    compared = Compared.of([spans[event] for event in order], cells, most)
+    matches, groups = np.zeros(len(spans), np.int64), np.zeros(len(spans), np.int64)
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as executor:
+        alike, own = _compare_all(compared, len(surest), executor)
+        groups[surest] = group(alike)
+        np.fill_diagonal(alike, -1)
+        matches[surest] = surest[alike.argmax(axis=1)]
+        del alike
+        sizes = np.bincount(groups[surest])
+
+        def join(place: int) -> None:
+            scores = compared.scores(place, 0, len(surest)).astype(np.float64)
+            itself = max(float(compared.scores(place, place, place + 1)[0]), _LEAST_SCORE)
+            likeness = 2 * scores / (own + itself)
+            matches[order[place]] = surest[likeness.argmax()]
+            means = np.bincount(groups[surest], likeness) / sizes
+            best = int(means.argmax())
+            groups[order[place]] = best if means[best] >= _LEAST else len(sizes) + place
+
+        deque(executor.map(join, range(len(surest), len(order))), maxlen=0)
+    return Classified(matches, _by_first(groups))
+
+
+def _compare_all(
+    compared: Compared, count: int, executor: Executor
+) -> tuple[Array, NDArray[np.float64]]:
+    """How alike the first events are, (count, count), 1 on the diagonal; and their own scores."""
+    scores = np.zeros((count, count), np.float32)
 
     def fill(event: int) -> None:
-        scores[event, event:] = scores[event:, event] = compared.scores(event, event, len(spans))
+        scores[event, event:] = scores[event:, event] = compared.scores(event, event, count)
 
-    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as executor:
-        deque(executor.map(fill, range(len(spans))), maxlen=0)
-    own = np.maximum(np.diag(scores), 1e-6).astype(np.float64)
+    deque(executor.map(fill, range(count)), maxlen=0)
+    own = np.maximum(np.diag(scores), _LEAST_SCORE).astype(np.float64)
     for event, row in enumerate(scores):
         row[:] = 2 * row.astype(np.float64) / (own[event] + own)
     np.fill_diagonal(scores, 1)
-    return scores
+    return scores, own
 
 
 def _middle(first: int, end: int, most: int) -> tuple[int, int]:
@@ -140,7 +180,12 @@ def group(alike: Array, least: float = _LEAST) -> NDArray[np.int64]:
     clusters = AgglomerativeClustering(
         n_clusters=None, distance_threshold=1 - least, metric="precomputed", linkage="average"
     ).fit_predict(1 - alike)
-    _, first, places = np.unique(clusters, return_index=True, return_inverse=True)
+    return _by_first(clusters)
+
+
+def _by_first(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Other numbers of the same classes: from 0 by first occurrence."""
+    _, first, places = np.unique(numbers, return_index=True, return_inverse=True)
     order = np.empty(len(first), np.int64)
     order[np.argsort(first)] = np.arange(len(first))
     return order[places]

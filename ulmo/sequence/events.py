@@ -99,19 +99,19 @@ def choose(
     """
     seeds = sorted(seed for one in searched for seed in _seeds(one, limit))
     taken = np.zeros(len(evidence.rows), np.bool_)
-    of_length = {one.matches.length: one for one in searched}
+    ways = {one.matches.length: one for one in searched}
     events: list[Event] = []
     for rate, window, length in seeds:
         if 2 * taken[window : window + length].sum() > length:
             continue
-        whole = _delimit(evidence, of_length[length], window, borders, rate=rate, most=most)
+        whole = _delimit(evidence, ways[length], window, borders, rate=rate, most=most)
         if found := _free(whole, taken):
             taken[found.first : found.end] = True
             events.append(found)
     for event in list(events):
         window, length = event.partner, event.length
         if not taken[window : window + length].any():
-            whole = _delimit(evidence, of_length[length], window, borders, rate=event.rate, most=most)
+            whole = _delimit(evidence, ways[length], window, borders, rate=event.rate, most=most)
             if partner := _free(whole, taken):
                 taken[partner.first : partner.end] = True
                 events.append(partner)

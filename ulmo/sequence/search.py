@@ -173,9 +173,7 @@ class _Comparison(NamedTuple):
         return [each[: rows * columns].reshape(rows, columns) for each in held]
 
 
-def _lengthen(
-    sums: Units, width: int, times: int, spare: Sequence[Units]
-) -> tuple[Units, int]:
+def _lengthen(sums: Units, width: int, times: int, spare: Sequence[Units]) -> tuple[Units, int]:
     """Sums along diagonals over `times` windows of `width` columns, and which spare array has them.
 
     As many are added as the binary digits of `times` say: twice the sums, and one more.
