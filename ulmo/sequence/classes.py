@@ -132,20 +132,24 @@ def classify(
         alike, own = _compare_all(compared, len(surest), executor)
         groups[surest] = group(alike)
         np.fill_diagonal(alike, -1)
-        matches[surest] = surest[alike.argmax(axis=1)]
+        matches[surest], most_alike = surest[alike.argmax(axis=1)], alike.max(axis=1)
         del alike
         sizes = np.bincount(groups[surest])
 
-        def join(place: int) -> None:
+        def likeness(place: int) -> Array:
             scores = compared.scores(place, 0, len(surest)).astype(np.float64)
             itself = max(float(compared.scores(place, place, place + 1)[0]), _LEAST_SCORE)
-            likeness = 2 * scores / (own + itself)
-            matches[order[place]] = surest[likeness.argmax()]
-            means = np.bincount(groups[surest], likeness) / sizes
-            best = int(means.argmax())
-            groups[order[place]] = best if means[best] >= _LEAST else len(sizes) + place
+            return (2 * scores / (own + itself)).astype(np.float32)
 
-        deque(executor.map(join, range(len(surest), len(order))), maxlen=0)
+        places = range(len(surest), len(order))
+        for place, found in zip(places, executor.map(likeness, places), strict=True):
+            event = order[place]
+            matches[event] = surest[found.argmax()]
+            matches[surest[found > most_alike]] = event
+            most_alike = np.maximum(most_alike, found)
+            means = np.bincount(groups[surest], found) / sizes
+            joins = int(means.argmax())
+            groups[event] = joins if means[joins] >= _LEAST else len(sizes) + place
     return Classified(matches, _by_first(groups))
 
 
