@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from benchmarks.planted import NOISES
 from benchmarks.repeats import planted_material
 from benchmarks.report import names_of, parser_of
+from ulmo.sequence import selection
 from ulmo.sequence.calibration import make_decoys
 from ulmo.sequence.repeats import Bounds, find_repeats
 from ulmo.tokenizer import load_tokenizer
@@ -64,7 +65,9 @@ def main() -> None:
     parser.add_argument("--noise", type=names_of(NOISES), default=["sea", "forest", "rain"])
     parser.add_argument("--snr", type=float, default=10)
     parser.add_argument("--minutes", type=float, default=12)
+    parser.add_argument("--bound", type=int, default=selection._BOUND, help="Columns compared.")
     options = parser.parse_args()
+    selection._BOUND = options.bound
     ids, middles = stream(options.hours, options.calls, options)
     scores = load_tokenizer().bundle.scores()
     bounds: list[Bounds] = []

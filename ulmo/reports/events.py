@@ -159,9 +159,9 @@ def bound_lines(found: Repeats) -> list[str]:
     lines = []
     if found.left_out_hours:
         lines.append(
-            f"compared: the {found.compared_hours:.1f} h that tell most; repeats may be missing in "
-            f"{found.left_out_hours:.1f} h of fainter or more usual sound: name fewer recordings "
-            "to compare all of it"
+            f"compared: the {_length(found.compared_hours)} that tell most; repeats may be missing "
+            f"in {_length(found.left_out_hours)} of fainter or more usual sound: name fewer "
+            "recordings to compare all of it"
         )
     if found.joined:
         lines.append(f"classes are made of the surest repeats; {found.joined:,} others joined them")
