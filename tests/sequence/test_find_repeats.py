@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import oracles
-from ulmo.sequence.alignment import align
+from ulmo.sequence import repeats
+from ulmo.sequence.alignment import align, path_scores
+from ulmo.sequence.best import NONE
 from ulmo.sequence.calibration import fit_tails
 from ulmo.sequence.events import Event, chained
 from ulmo.sequence.evidence import weigh
@@ -54,11 +56,15 @@ def test_the_search_finds_what_brute_force_finds(bands):
         expected = oracles.best_window(
             evidence.rows, evidence.table, matches.length, apart=10, inside=inside
         )
-        units = matches.units - matches.usual
+        units = matches.units.astype(int) - matches.usual
         for window, (best, usual) in enumerate(expected):
+            if not inside[window]:
+                assert matches.units[window, 0] == NONE
+                continue
             assert matches.units[window, 0] == best
             assert matches.usual[window, 0] == usual
-            assert matches.places[window, 0] == best_place(evidence, window, matches, inside)
+            place = matches.places(evidence, window, inside)[0]
+            assert place == best_place(evidence, window, matches, inside)
         assert (np.diff(units, axis=1) <= 0).all()
 
 
@@ -70,14 +76,14 @@ def best_place(evidence, window, matches, inside):
 
 
 @settings(max_examples=20)
-@given(st.integers(1, 300), st.integers(1, 5), st.integers(0, 9))
-def test_the_size_of_the_blocks_changes_nothing(rows, columns, seed):
+@given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 9))
+def test_neither_blocks_nor_threads_change_anything(threads, columns, seed):
     ids = random_stream(700, 2, seed, codes=6)
     evidence = weigh(ids, everything(ids), equal_scores(2), longest=8)
     whole = [np.ones(701 - length, bool) for length in (4, 8)]
     expected = find_matches(evidence, whole, (4, 8), apart=9)
     found = find_matches(
-        *(evidence, whole, (4, 8)), apart=9, rows_at_once=rows, columns_at_once=256 * columns
+        *(evidence, whole, (4, 8)), apart=9, threads=threads, columns_at_once=256 * columns
     )
     for one, other in zip(expected, found, strict=True):
         for field, same in zip(one, other, strict=True):
@@ -264,6 +270,33 @@ def test_alignment_is_the_best_of_all_paths(rows, columns, seed):
     cells = np.random.default_rng(seed).integers(-4, 5, (1, rows, columns)).astype(np.float32)
     found = align(cells)
     assert found.score[0] == oracles.best_path(cells[0])
+
+
+@given(st.integers(1, 6), st.lists(st.integers(1, 6), min_size=1, max_size=4), st.integers(0, 99))
+def test_pairs_that_lie_side_by_side_score_as_each_alone(rows, widths, seed):
+    rng = np.random.default_rng(seed)
+    pairs = [rng.integers(-4, 5, (rows, width)).astype(np.float32) for width in widths]
+    between = np.full((rows, 1), -np.inf, np.float32)
+    row = np.concatenate([part for pair in pairs for part in (pair, between)], axis=1)
+    starts = np.cumsum([0, *(width + 1 for width in widths[:-1])])
+    found = np.maximum.reduceat(path_scores(row), starts)
+    assert found.tolist() == [align(pair[None]).score[0] for pair in pairs]
+
+
+def test_events_that_make_no_class_join_the_one_they_are_like(monkeypatch):
+    ids = planted(places=(400, 1000, 1500, 2600))
+    other = random_stream(20, 2, 77, CODES // 2) + CODES // 2
+    for place in (800, 2000, 2300):
+        ids[place : place + 20] = other
+    told = []
+    ways = {"column_s": 0.04, "bounds": told.append}
+    whole = find_repeats(ids, everything(ids), equal_scores(2), **ways)
+    assert told == []
+    monkeypatch.setattr(repeats, "_MOST", 5)
+    found = find_repeats(ids, everything(ids), equal_scores(2), **ways)
+    assert [each.group for each in found] == [each.group for each in whole]
+    assert all(found[each.match].group == each.group for each in found)
+    assert [(bounds.events, bounds.most) for bounds in told] == [(7, 5)]
 
 
 def test_a_row_without_evidence_has_the_band_that_has_most():

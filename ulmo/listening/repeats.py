@@ -5,7 +5,7 @@ recordings -> ids and trains (channels.py) -> repeats (sequence.repeats) -> clas
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from ulmo.listening.occurrences import (
 )
 from ulmo.listening.recordings import Begin, Sources
 from ulmo.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from ulmo.sequence.repeats import Bounds
 
 MOST_FALSE = 1e6  # in an hour
 _MOST_CLASSES = 1_000_000
@@ -77,6 +80,10 @@ class Repeats(NamedTuple):
     channels: Sequence[Channel]
     facts: Sequence[dict[str, Any]]  # of each recording, as in recordings.parquet
     hours: float  # of sound, over all channels
+    # Hours that were not compared though they are not background, as there is too much; 0: none.
+    left_out_hours: float = 0.0
+    compared_hours: float = 0.0  # if some were left out
+    joined: int = 0  # repeats that made no class, as there are too many, and joined one
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -133,6 +140,7 @@ def search(
     hours = sum(part.seconds for one in channels for part in one.heard.parts) / 3600
     repeats: list[Occurrence] = []
     column_s = channels[0].heard.column_s if channels else 0.0
+    bounds: list[Bounds] = []
     if channels:
         listener.search(hours)
         from ulmo.sequence.repeats import find_repeats
@@ -147,6 +155,7 @@ def search(
             latents=_latents_of(channels),
             quiet=_quiet_of(channels),
             seed=settings.seed,
+            bounds=bounds.append,
         )
         repeats = stream.occurrences(found, tokenizer.edges_hz.tolist())
         repeats = [
@@ -159,7 +168,15 @@ def search(
         classes = settings.like.chosen(classes, channels)
     if settings.classes is not None:
         classes = _clearest(classes, settings.classes)
-    return Repeats(classes, repeats, channels, facts, hours)
+    result = Repeats(classes, repeats, channels, facts, hours)
+    if not bounds:
+        return result
+    (left_out,) = bounds
+    return result._replace(
+        left_out_hours=left_out.left_out * column_s / 3600,
+        compared_hours=left_out.compared * column_s / 3600,
+        joined=max(left_out.events - left_out.most, 0),
+    )
 
 
 def _latents_of(channels: Sequence[Channel]) -> Array | None:

@@ -141,6 +141,7 @@ def repeats_summary(
             f"in {_length(found.hours)} of sound hardly any repeat is surer than chance: "
             f"--false-per-hour {2 / found.hours:.0f} shows more, about two of them by chance"
         )
+    lines += bound_lines(found)
     count = f"{rows:,} in {len(real):,} class{'' if len(real) == 1 else 'es'}"
     return "\n".join(
         [
@@ -151,6 +152,20 @@ def repeats_summary(
             *([] if picture is None else [f"picture     {path_text(picture)}"]),
         ]
     )
+
+
+def bound_lines(found: Repeats) -> list[str]:
+    """What was left out of very much sound."""
+    lines = []
+    if found.left_out_hours:
+        lines.append(
+            f"compared: the {_length(found.compared_hours)} that tell most; repeats may be missing "
+            f"in {_length(found.left_out_hours)} of fainter or more usual sound: name fewer "
+            "recordings to compare all of it"
+        )
+    if found.joined:
+        lines.append(f"classes are made of the surest repeats; {found.joined:,} others joined them")
+    return lines
 
 
 def class_line(each: Sounds, hours: float) -> str:
@@ -200,5 +215,10 @@ def repeats_json(
         for each in found.classes
     ]
     files = [heard_facts(each) for each in found.facts]
-    counts = {"rows": rows, "classes": classes}
+    counts = {
+        "rows": rows,
+        "classes": classes,
+        "left_out_hours": found.left_out_hours,
+        "joined": found.joined,
+    }
     return _json("repeats", found.facts, out, left_out, status, counts, files)

@@ -61,6 +61,36 @@ def align(cells: NDArray[np.floating], band: NDArray[np.bool_] | None = None) ->
     return Alignment(best, first, end)
 
 
+def path_scores(cells: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The best score of a path that ends in each column, (columns,); 0 where nothing is alike.
+
+    cells: (rows, columns), as in `align`. Several pairs may lie side by side, parted by a column of
+    -inf. The scores are those of `align`.
+    """
+    rows, columns = cells.shape
+    best = np.zeros(columns, np.float32)
+    # Scores of the row before, and of the two rows before where there is a path, else -inf. Two
+    # more columns lie before the first.
+    last = np.zeros(columns + 2, np.float32)
+    begun, earlier = np.full((2, columns + 2), -np.inf, np.float32)
+    total, longer = np.empty((2, columns), np.float32)
+    halves = np.zeros((2, columns + 1), np.float32)  # of the row before, and of this one
+    for row in range(rows):
+        here, half = cells[row], halves[row % 2]
+        np.multiply(here, np.float32(_SKIPPED), out=half[1:])
+        np.add(begun[:-2], half[:-1], out=total)
+        np.add(earlier[1:-1], halves[1 - row % 2, 1:], out=longer)
+        np.maximum(total, longer, out=total)
+        np.maximum(total, last[1:-1], out=total)
+        total += here
+        np.maximum(total, 0, out=total)
+        np.maximum(best, total, out=best)
+        begun, earlier = earlier, begun
+        last[2:] = begun[2:] = total
+        np.copyto(begun[2:], -np.inf, where=total <= 0)
+    return best
+
+
 def tempo_band(rows: int, columns: int, slack: int) -> NDArray[np.bool_]:
     """(rows, columns): within `slack` of the diagonal."""
     band: NDArray[np.bool_] = np.abs(np.arange(rows)[:, None] - np.arange(columns)) <= slack

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.arrays import Mask
-from ulmo.sequence.search import Matches
+from ulmo.sequence.best import NONE, Matches
 
 # Bits that are added to the spread of a window's evidence, so that windows with hardly any tokens
 # do not look significant. 8 to 16 find the same in noise of three kinds.
@@ -72,7 +72,7 @@ def surprises(matches: Matches, unit: float) -> NDArray[np.float64]:
     """
     usual = np.maximum(matches.mean[:, None], matches.usual)
     spread = matches.spread[:, None] + _SPREAD_BITS / unit
-    none = matches.units <= np.iinfo(np.int16).min
+    none = matches.units == NONE
     found: NDArray[np.float64] = np.where(none, -1.0, (matches.units - usual) / spread)
     return found
 

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from ulmo.arrays import Indices, Mask
 from ulmo.sequence.alignment import align, tempo_band
+from ulmo.sequence.best import NONE, Matches
 from ulmo.sequence.calibration import fit_tails, make_decoys, support, surprises
 from ulmo.sequence.evidence import Evidence
-from ulmo.sequence.search import Matches, find_matches
+from ulmo.sequence.search import find_matches
 
 _BEST = 6  # matches of a window that say something together
 # Of them, whose middle is where an event begins and ends, if they say half as much as the best one.
@@ -30,6 +31,7 @@ class Searched(NamedTuple):
 
     matches: Matches
     rates: NDArray[np.float64]  # (windows,): false alarms an hour as sure as each, or surer
+    inside: Mask  # (windows,): whether each is within one recording
 
 
 class Event(NamedTuple):
@@ -70,13 +72,13 @@ def search(
     for inside, matches, random in zip(whole, own, chance, strict=True):
         usual = np.median(surprises(random, evidence.unit), axis=0)
         scores.append(support(surprises(matches, evidence.unit), usual))
-        valid.append(inside & (matches.units[:, 0] > np.iinfo(np.int16).min))
+        valid.append(inside & (matches.units[:, 0] > NONE))
     if quiet is None:
         quiet = np.zeros(time, np.bool_)
     tails = fit_tails(scores, lengths, valid, quiet, hours=hours)
     return [
-        Searched(matches, np.where(can, _TOGETHER * tail.rate(score), np.inf))
-        for matches, can, tail, score in zip(own, valid, tails, scores, strict=True)
+        Searched(matches, np.where(can, _TOGETHER * tail.rate(score), np.inf), inside)
+        for matches, can, tail, score, inside in zip(own, valid, tails, scores, whole, strict=True)
     ]
 
 
@@ -97,20 +99,19 @@ def choose(
     """
     seeds = sorted(seed for one in searched for seed in _seeds(one, limit))
     taken = np.zeros(len(evidence.rows), np.bool_)
+    ways = {one.matches.length: one for one in searched}
     events: list[Event] = []
     for rate, window, length in seeds:
         if 2 * taken[window : window + length].sum() > length:
             continue
-        matches = next(one.matches for one in searched if one.matches.length == length)
-        whole = _delimit(evidence, matches, window, borders, rate=rate, most=most)
+        whole = _delimit(evidence, ways[length], window, borders, rate=rate, most=most)
         if found := _free(whole, taken):
             taken[found.first : found.end] = True
             events.append(found)
     for event in list(events):
         window, length = event.partner, event.length
         if not taken[window : window + length].any():
-            matches = next(one.matches for one in searched if one.matches.length == length)
-            whole = _delimit(evidence, matches, window, borders, rate=event.rate, most=most)
+            whole = _delimit(evidence, ways[length], window, borders, rate=event.rate, most=most)
             if partner := _free(whole, taken):
                 taken[partner.first : partner.end] = True
                 events.append(partner)
@@ -159,14 +160,14 @@ def _free(event: Event, taken: Mask) -> Event | None:
 
 
 def _delimit(
-    evidence: Evidence, matches: Matches, window: int, borders: Indices, *, rate: float, most: int
+    evidence: Evidence, one: Searched, window: int, borders: Indices, *, rate: float, most: int
 ) -> Event:
     """The event that a window shows: where its alignments with its best matches begin and end."""
-    length = matches.length
-    units, places = matches.units[window], matches.places[window]
+    matches, length = one.matches, one.matches.length
+    units, places = matches.units[window], matches.places(evidence, window, one.inside)
     above = units - np.maximum(matches.mean[window], matches.usual[window])
     said = above >= min(above[0] / 2, above[0])
-    places = places[(units > np.iinfo(np.int16).min) & said][:_VOTES]
+    places = places[(units > NONE) & said][:_VOTES]
     usual = max(matches.mean[window], matches.usual[window, 0]) / length
     fall = usual + _FALL * matches.spread[window] / length**0.5
     recording = int(np.searchsorted(borders, window, side="right"))

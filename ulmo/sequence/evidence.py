@@ -29,7 +29,7 @@ class Evidence(NamedTuple):
     """
 
     rows: NDArray[np.int64]  # (time, bands), 0 .. 2 CB
-    table: NDArray[np.int16]  # (bands, 2 CB + 1, 2 CB + 1), in units; 0 without evidence
+    table: NDArray[np.int16]  # (bands, 2 CB + 1, 2 CB + 1), symmetric, in units; 0: no evidence
     unit: float  # bits
 
     def cells(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -56,7 +56,7 @@ def weigh(ids: Ids, heard: Mask, scores: Array, *, longest: int) -> Evidence:
         if counts.any():
             bits = _adjusted(scores[band], counts.sum(axis=0, dtype=np.float64))
             news = np.sqrt(np.concatenate([np.ones(codes), _news(*counts.astype(np.float64))]))
-            table[band, :-1, :-1] = np.tile(bits, (2, 2)) * news[:, None] * news
+            table[band, :-1, :-1] = np.tile((bits + bits.T) / 2, (2, 2)) * np.outer(news, news)
     most = max(float(np.abs(table).sum(axis=0).max()), 1.0)
     unit = 2.0 ** np.ceil(np.log2(most * longest / np.iinfo(np.int16).max))
     return Evidence(rows, np.rint(table / unit).astype(np.int16), unit)

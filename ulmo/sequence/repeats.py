@@ -3,24 +3,24 @@
 ids -> evidence -> best matches of all windows -> how often by chance -> events -> classes
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.arrays import Array, Ids, Indices, Mask
-from ulmo.sequence.classes import by_evidence, by_latents, compare, group
+from ulmo.sequence.classes import Classified, by_evidence, by_latents, classify
 from ulmo.sequence.events import Event, choose, search
 from ulmo.sequence.evidence import Evidence, weigh
-from ulmo.sequence.selection import select
+from ulmo.sequence.selection import select, worth_of
 
 _SHORTEST_S = 0.24  # of windows; two more lengths are twice and four times as long
 _APART_S = 1.0  # between a window and its match: a sound that lasts is no repeat of itself
 _LONGEST_S = 10.0  # of an event
 _BACKGROUND_S = 60.0  # what repeats for longer without a pause is background
 _COMPARED_S = 2.5  # of the middle of two events
-_MOST = 4000  # events that are compared with each other: the surest
+_MOST = 4000  # events of which classes are made: the surest
 # Columns at the edges of a sound show a part of it.
 _MARGIN_S = 0.08  # around an event, with which it is compared
 _PAUSE_S = 0.2  # between events of a background, at most
@@ -41,6 +41,15 @@ class Repeat(NamedTuple):
     group: int  # class, from 0 by first occurrence; BACKGROUND for what repeats all the time
 
 
+class Bounds(NamedTuple):
+    """What was left out of a long stream, so that it takes minutes."""
+
+    compared: int  # columns
+    left_out: int  # columns that are not background, and were not compared
+    events: int  # all of them
+    most: int  # events of which classes are made; others join these
+
+
 def find_repeats(
     ids: Ids,
     heard: Mask,
@@ -52,6 +61,7 @@ def find_repeats(
     latents: Array | None = None,
     quiet: Mask | None = None,
     seed: int = 0,
+    bounds: Callable[[Bounds], None] = lambda _: None,
 ) -> list[Repeat]:
     """Sounds of a stream that occur at least twice, by time.
 
@@ -65,10 +75,11 @@ def find_repeats(
     quiet: (time,), whether a column is nothing but background, in which chance is measured. None:
         unknown, and then chance is what it is in loud noise: few repeats are sure enough.
     seed: of the random streams that show what chance does.
+    bounds: called with what was left out, if anything was.
 
     A match is at least a second away. What repeats without a pause for a minute is one event of
-    class -1. Time grows with the square of the stream's length up to half an hour, and then with
-    that of what is not quiet.
+    class -1. Time grows with the square of the stream's length up to half an hour, then with that
+    of what is not quiet, up to 600,000 columns of it (`bounds`). Memory grows with the length.
     """
     base = max(round(_SHORTEST_S / column_s), 2)
     lengths = [base, 2 * base, 4 * base]
@@ -76,7 +87,8 @@ def find_repeats(
         return []
     evidence = weigh(ids, heard, scores, longest=lengths[-1])
     borders = np.append(np.unique([0, *begins]), len(ids))
-    selection = select(quiet, borders, margin=2 * base, block=4 * lengths[-1])
+    worth = worth_of(evidence, base)
+    selection = select(quiet, borders, worth, margin=2 * base, block=4 * lengths[-1])
     compared = evidence._replace(rows=evidence.rows[selection.columns])
     searched = search(
         *(compared, selection.borders, lengths),
@@ -90,7 +102,8 @@ def find_repeats(
     events = [selection.event(event) for event in events]
     if quiet is not None:
         events = [_trimmed(event, quiet) for event in events]
-    events = sorted(events, key=lambda event: event.rate)[:_MOST]
+    if selection.left_out or len(events) > _MOST:
+        bounds(Bounds(len(selection.columns), selection.left_out, len(events), _MOST))
     pause, most = round(_PAUSE_S / column_s), round(_BACKGROUND_S / column_s)
     events, runs = _split(sorted(events), pause=pause, most=most)
     if latents is None:
@@ -99,8 +112,10 @@ def find_repeats(
         cells = by_latents(np.asarray(latents, np.float32), heard)
     margin, most = round(_MARGIN_S / column_s), round(_COMPARED_S / column_s)
     spans = [_wider(event, borders, margin) for event in events]
-    alike = compare(spans, cells, most=most) if len(events) > 1 else np.zeros((0, 0), np.float32)
-    rows = _classified(evidence, events, alike)
+    rows: list[Repeat] = []
+    if len(events) > 1:
+        surest = np.argsort([event.rate for event in events], kind="stable")[:_MOST]
+        rows = _rows(evidence, events, classify(spans, cells, np.sort(surest), most=most))
     rows += [_row(evidence, run, match=-1, group=BACKGROUND) for run in runs]
     return _by_time(rows)
 
@@ -141,14 +156,11 @@ def _wider(event: Event, borders: Indices, margin: int) -> tuple[int, int]:
     return max(event.first - margin, left), min(event.end + margin, right)
 
 
-def _classified(evidence: Evidence, events: list[Event], alike: Array) -> list[Repeat]:
-    """The rows of events, with matches and classes; none without a match."""
-    if not len(alike):
-        return []
-    matches = (alike - 2 * np.eye(len(alike), dtype=np.float32)).argmax(axis=1)
+def _rows(evidence: Evidence, events: list[Event], found: Classified) -> list[Repeat]:
+    """The rows of events, with matches and classes."""
     return [
         _row(evidence, event, match=int(match), group=int(number))
-        for event, match, number in zip(events, matches, group(alike), strict=True)
+        for event, match, number in zip(events, found.matches, found.groups, strict=True)
     ]
 
 

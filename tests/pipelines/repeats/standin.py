@@ -31,10 +31,17 @@ def runs(heard, begins):
     ]
 
 
-def install(monkeypatch, calls=None, hum=False):
-    """Put it in the place of ulmo.sequence.repeats; `calls` gets the arguments of each call."""
+def install(monkeypatch, calls=None, hum=False, left_out=None):
+    """Put it in the place of ulmo.sequence.repeats; `calls` gets the arguments of each call.
 
-    def find_repeats(ids, heard, scores, *, column_s, begins, false_per_hour, latents=None, **_):
+    left_out: what it says that it left out.
+    """
+
+    def find_repeats(
+        ids, heard, scores, *, column_s, begins, false_per_hour, bounds, latents=None, **_
+    ):
+        if left_out is not None:
+            bounds(left_out)
         if calls is not None:
             calls.append({"ids": ids, "heard": heard, "scores": scores, "column_s": column_s})
             calls[-1] |= {"begins": begins, "false_per_hour": false_per_hour, "latents": latents}

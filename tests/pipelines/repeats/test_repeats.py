@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -221,6 +222,17 @@ def test_the_summary_says_the_period_and_bursts(calls, tmp_path):
     told = json.loads(repeats(tmp_path / "x.wav", "--out", tmp_path / "x.csv", "--json").stdout)
     assert (told["command"], told["rows"], len(told["classes"])) == ("repeats", 19, 1)
     assert told["classes"][0]["period_s"] == pytest.approx(1.34, rel=0.01)
+
+
+def test_what_was_left_out_is_told(tmp_path, monkeypatch):
+    bounds = SimpleNamespace(compared=90_000, left_out=180_000, events=4321, most=4000)
+    install(monkeypatch, left_out=bounds)
+    done = repeats(CALLS, "--out", tmp_path / "x.csv")
+    line = "  compared: the 1.0 h that tell most; repeats may be missing in 2.0 h of "
+    assert line in done.stdout
+    assert "; 321 others joined them" in done.stdout
+    told = json.loads(repeats(CALLS, "--out", tmp_path / "x.csv", "--json").stdout)
+    assert (told["left_out_hours"], told["joined"]) == (pytest.approx(2.0), 321)
 
 
 def test_the_picture(calls, tmp_path):
