@@ -341,6 +341,7 @@ def test_all_people_can_use_it(browser, calls_page, width, scheme):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("document.documentElement.dataset.theme") == scheme
     page.evaluate("ulmo.select({ from: 1, to: 1.5, low: 200, high: 4000 })")
+    page.locator("#find-selection").click()
     page.evaluate("ulmo.light(ulmo.given.codes[0].id)")
     found = axe.Axe().run(page)
     assert [each["id"] for each in found.response["violations"]] == []
