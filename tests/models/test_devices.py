@@ -70,6 +70,17 @@ def test_every_other_quantizer_and_more_devices_than_tiles(quantizer):
     assert_alike(quantizer, ["reconstruct"], devices=4)
 
 
+def test_mixed_precision():
+    """In which a sum of two parts is rounded twice."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        (told, _), (other, _) = (learned(devices, "ema", ["reconstruct"]) for devices in (1, 2))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert other[0] == pytest.approx(told[0], rel=1e-5)
+    assert other[2]["total"] == pytest.approx(told[2]["total"], rel=0.02)
+
+
 def test_codebook_and_decoder_are_fitted_to_a_frozen_encoder_alike():
     assert_alike("ema", ["infill"], "fit_step")
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from tests.commands import assert_refused
 from ulmo.cli.main import ulmo as command
-from ulmo.config import UserError
+from ulmo.config import JobError, UserError
 from ulmo.pipelines import hosts as hosts_module
 from ulmo.pipelines.hosts import Hosts, means_lost, told_if_lost, use_devices
 
@@ -120,8 +120,8 @@ def test_a_host_that_is_lost_is_named_and_other_errors_pass(config):
         closed.bind(("127.0.0.1", 0))  # nobody listens
         address = f"127.0.0.1:{closed.getsockname()[1]}"
         config({"worker": ["127.0.0.1:1", address]})
-        said = f"^{address} was lost: start ulmo there again$"
-        with pytest.raises(ConnectionError, match=said), told_if_lost():
+        said = f"^{address} was lost: start ulmo there again, and go on with ulmo train$"
+        with pytest.raises(JobError, match=said), told_if_lost("ulmo train"):
             raise lost
-        with pytest.raises(tf.errors.InvalidArgumentError), told_if_lost():
+        with pytest.raises(tf.errors.InvalidArgumentError), told_if_lost("ulmo train"):
             raise other

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-from ulmo.config import UserError, require
+from ulmo.config import JobError, UserError, require
 from ulmo.pipelines.loading import loading_tensorflow, use_threads
 
 _JOB = "worker"  # of all hosts, as TensorFlow names their devices
@@ -87,7 +87,7 @@ class Hosts(NamedTuple):
             intra_op_parallelism_threads=threads,
             inter_op_parallelism_threads=threads,
         )
-        server = tf.distribute.Server(
+        server = tf.distribute.Server(  # which ends with this name
             tf.train.ClusterSpec({_JOB: self.addresses}), _JOB, self.place, config=config
         )
         note(f"computing for {self.addresses[0]} at {self.addresses[self.place]}")
@@ -134,8 +134,8 @@ def use_devices(count: int) -> tuple[str, ...]:
 
 
 @contextmanager
-def told_if_lost() -> Iterator[None]:
-    """ConnectionError if a host is lost in the middle of a training."""
+def told_if_lost(resume: str) -> Iterator[None]:
+    """JobError if a host is lost in the middle of a training, with the command that resumes it."""
     try:
         yield
     except Exception as error:
@@ -144,7 +144,8 @@ def told_if_lost() -> Iterator[None]:
         followers = Hosts.here().addresses[1:]
         lost = [address for address in followers if not _is_reached(address)]
         named = " and ".join(lost) or "one of the hosts"
-        raise ConnectionError(f"{named} was lost: start ulmo there again") from None
+        remedy = f"start ulmo there again, and go on with {resume}"
+        raise JobError(f"{named} was lost: {remedy}") from None
 
 
 def means_lost(error: Exception) -> bool:

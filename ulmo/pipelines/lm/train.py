@@ -76,7 +76,8 @@ def train_token_model(
         resume=resume,
     )
     plan()  # all that can be refused is, before anything is written
-    with held_run(run_dir, f"ulmo lm train {tokens_dir} {run_dir} --resume"), told_if_lost():
+    again = f"ulmo lm train {tokens_dir} {run_dir} --resume"
+    with held_run(run_dir, again), told_if_lost(again):
         return _run(corpus, run_dir, plan(), opened, reporter)
 
 

@@ -88,7 +88,8 @@ def train(
     wanted = plan().train  # all that can be refused is, before anything is written
     _refuse_silence(store, wanted)
     pairs = _read_pairs(store, wanted, reporter)
-    with held_run(run_dir, f"ulmo-train {tiles_dir} {run_dir} --resume"), told_if_lost():
+    again = f"ulmo-train {tiles_dir} {run_dir} --resume"
+    with held_run(run_dir, again), told_if_lost(again):
         return _run(store, run_dir, plan(), reporter, pairs)
 
 
