@@ -5,8 +5,9 @@
 
 AUDIO_ROOT has the corpora fsdd, srkw_calls, klettres, and those of the noise. Tokens and latents
 are kept in WORK. Constants were chosen on recordings of seed 3; those of seed 1127 are fresh.
-Peers: windows of MFCC and deltas, compared by cosine in one product of matrices, and stumpy, if it
-is installed, on the energy of each column.
+Peers: windows of MFCC and deltas, compared by cosine in one product of matrices, or by librosa's
+recurrence; columns of ids that come back exactly; and stumpy, if it is installed, on the energy of
+each column.
 """
 
 import argparse
@@ -37,6 +38,7 @@ APART_S = 1.0  # between a window and its match, for all
 ONCE_S = 0.6  # windows so near to a better one are the same event
 LOOSE = 1000 / 3  # false alarms an hour of the list that is ranked
 RATES = (1, 10, 33, 100)  # false alarms an hour that are asked for in noise
+_NGRAMS = (1, 2, 4, 8)  # columns
 _LEVEL = 0.01  # RMS of noise without calls
 
 
@@ -136,6 +138,52 @@ def stumpy_energy(material: Material) -> list[Found]:
     return _peaks(-distances, places, size, material.column_s)
 
 
+def recurrence(material: Material) -> list[Found]:
+    """The nearest neighbour of each window by librosa, of the same MFCC and deltas."""
+    import librosa
+
+    hop = round(material.column_s * RATE)
+    features = librosa.feature.mfcc(y=material.samples, sr=RATE, n_mfcc=13, hop_length=hop)
+    both = np.concatenate([features, librosa.feature.delta(features)])
+    both /= both.std(axis=1, keepdims=True)
+    size = round(WINDOW_S / material.column_s)
+    stacked = librosa.feature.stack_memory(both, n_steps=size)[:, size - 1 :]
+    apart = round(APART_S / material.column_s)
+    nearest = librosa.segment.recurrence_matrix(
+        stacked, k=1, width=apart, mode="distance", sparse=True, self=False
+    ).tocsc()
+    places, distances = np.zeros(stacked.shape[1], np.int64), np.full(stacked.shape[1], np.inf)
+    has = np.diff(nearest.indptr) > 0
+    places[has] = nearest.indices[nearest.indptr[:-1][has]]
+    distances[has] = nearest.data[nearest.indptr[:-1][has]]
+    return _peaks(-distances, places, size, material.column_s)
+
+
+def ngrams(material: Material) -> list[Found]:
+    """Columns of ids that come back exactly: the longer, and the rarer, the surer."""
+    apart = round(APART_S / material.column_s)
+    time = np.arange(len(material.ids))
+    scores, places = np.zeros(len(time)), time.copy()
+    for size in _NGRAMS:
+        windows = np.lib.stride_tricks.sliding_window_view(material.ids, size, axis=0)
+        _, first, kind, counts = np.unique(
+            windows.reshape(len(windows), -1),
+            axis=0,
+            return_index=True,
+            return_inverse=True,
+            return_counts=True,
+        )
+        last = np.zeros(len(first), np.int64)
+        np.maximum.at(last, kind, time[: len(kind)])
+        here = time[: len(kind)]
+        other = np.where(last[kind] - here >= apart, last[kind], first[kind])
+        again = np.abs(other - here) >= apart
+        scores[: len(kind)][again] = size + 1 / counts[kind][again]
+        places[: len(kind)][again] = other[again]
+    found = _peaks(scores, places, max(_NGRAMS), material.column_s)
+    return [one for one in found if scores[round(one.start / material.column_s)] > 0]
+
+
 def _peaks(
     scores: NDArray[np.floating], places: NDArray[np.int64], size: int, column_s: float
 ) -> list[Found]:
@@ -156,6 +204,8 @@ METHODS: dict[str, Callable[[Material], list[Found]]] = {
     "ulmo, ids": partial(ulmo_repeats, latents=False),
     "MFCC windows, cosine": mfcc_windows,
     "stumpy, energy": stumpy_energy,
+    "librosa, recurrence": recurrence,
+    "exact n-grams of ids": ngrams,
 }
 
 

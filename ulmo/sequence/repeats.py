@@ -79,7 +79,7 @@ def find_repeats(
 
     A match is at least a second away. What repeats without a pause for a minute is one event of
     class -1. Time grows with the square of the stream's length up to half an hour, then with that
-    of what is not quiet, up to 600,000 columns of it (`bounds`). Memory grows with the length.
+    of what is not quiet, up to 400,000 columns of it (`bounds`). Memory grows with the length.
     """
     base = max(round(_SHORTEST_S / column_s), 2)
     lengths = [base, 2 * base, 4 * base]

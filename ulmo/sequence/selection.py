@@ -17,9 +17,9 @@ from ulmo.sequence.evidence import Evidence
 
 _MOST = 45_000  # columns that are compared with each other in seconds
 _LEAST = 8192  # columns of background, in which chance is measured
-# Columns that are compared with each other in minutes: 6.7 hours, of a day 28 %. Of 12 and 23 % of
+# Columns that are compared with each other in minutes: 4.4 hours, of a day 19 %. Of 12 and 23 % of
 # the columns of an hour, nearly all is found that all of them find: docs/repeats.md.
-_BOUND = 600_000
+_BOUND = 400_000
 
 
 class Selection(NamedTuple):
