@@ -26,7 +26,7 @@ THREADS = 1  # waiting threads would count as CPU time
 WIDTH, INNER, LAYERS, HEADS = 128, 384, 3, 4
 COLUMNS = 256  # of a window: 1,024 tokens of four bands
 BATCH = 8  # windows: as many tokens in a step as `ulmo lm train` takes
-LEARNING_RATE, LAST_RATE, WARM_UP = 2e-3, 5e-5, 100
+LEARNING_RATE, LAST_RATE, WARM_UP = 2e-3, 5e-5, 0.05  # share of the time that warms up
 DECAY, CLIP = 0.05, 1.0
 BITS = 1 / math.log(2)
 
@@ -101,7 +101,7 @@ def train(model: Transformer, row: np.ndarray, seconds: float) -> tuple[int, flo
         begun = time.process_time()
         share = used / seconds
         rate = LAST_RATE + (LEARNING_RATE - LAST_RATE) * (1 + math.cos(math.pi * share)) / 2
-        adam.param_groups[0]["lr"] = rate * min((step + 1) / WARM_UP, 1)
+        adam.param_groups[0]["lr"] = rate * min(max(share / WARM_UP, 0.01), 1)
         firsts = rng.integers(0, len(row) - COLUMNS, BATCH)
         ids = torch.from_numpy(np.stack([row[at : at + COLUMNS + 1] for at in firsts]))
         bits = model.bits(ids)
