@@ -41,7 +41,7 @@ def leave(_):
 
 
 def use_pool():
-    from ulmo.jobs.executor import Pool
+    from ulmo.jobs.spread import Spread
 
-    with Pool(2, lambda *_: None) as pool:
+    with Spread(2).open(2, lambda *_: None) as pool:
         return sorted(dict(pool.each(double, [1, 2])).values())
