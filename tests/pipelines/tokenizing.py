@@ -29,12 +29,12 @@ def quiet(told=None):
     return Listener(lambda size: lambda *_: None, (told if told is not None else []).append)
 
 
-def tokenize(tokenizer, *sources, out=None, workers=1, listener=None, **how):
+def tokenize(tokenizer, *sources, out=None, workers=1, dask=None, listener=None, **how):
     """Results in the order of the plan; each was told once."""
     told = []
     options, listens = TokenizeOptions(**how), listener or quiet(told)
     results = tokenize_files(
-        tokenizer, sources, options, out=out, spread=Spread(workers), listener=listens
+        tokenizer, sources, options, out=out, spread=Spread(workers, dask), listener=listens
     )
     if listener is None:
         assert sorted(told, key=str) == sorted(results, key=str)

@@ -1,7 +1,7 @@
 """The options that say where a command does its work: --workers and --dask."""
 
+import sys
 from collections.abc import Callable
-from functools import partial
 from typing import Any, TypeVar
 
 import click
@@ -40,6 +40,13 @@ _OPTIONS = (
 )
 
 
+def _say(line: str) -> None:
+    """Print a line on stderr, above a bar if there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stderr)
+
+
 def spread_options(function: F) -> F:
     """Add --workers and --dask to a command; `spread_of` takes them."""
     for each in reversed(_OPTIONS):
@@ -57,4 +64,4 @@ def spread_of(arguments: dict[str, Any], *, workers: int | None = None) -> Any:
     spread = Spread(arguments.pop("workers", None) or workers, arguments.pop("dask", None))
     if click.get_current_context().params.get("quiet"):
         return spread
-    return spread._replace(say=partial(click.echo, err=True))
+    return spread._replace(say=_say)

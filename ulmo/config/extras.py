@@ -12,6 +12,7 @@ EXTRAS = {  # by import name
     "scipy": "wavelets",
     "pywt": "wavelets",
     "librosa": "sound",
+    "distributed": "dask",
 }
 
 

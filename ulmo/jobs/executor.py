@@ -89,7 +89,7 @@ class _Attempts(NamedTuple, Generic[T]):
     def after(self, lost: WorkerLostError) -> Self:
         """The same after one more loss. Raises JobError if nothing is left to be refused."""
         hopeless = self.refused()
-        self.losses[lost.recording] += 1
+        self.losses[lost.recording] += lost.times
         if lost.recording in hopeless or self.losses[""] >= TRIES:
             raise JobError(str(lost)) from None
         return self

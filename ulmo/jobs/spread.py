@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ulmo.jobs.dask_cluster import DaskCluster
 from ulmo.jobs.executor import Executor, Request
 from ulmo.jobs.in_process import InProcess
 from ulmo.jobs.processes import Processes
@@ -12,7 +13,11 @@ from ulmo.jobs.progress import Progress
 
 _FILES_PER_WORKER = 4  # recordings that make the start of another worker worth its time
 
-EXECUTORS: dict[str, type[Executor]] = {"process": InProcess, "processes": Processes}
+EXECUTORS: dict[str, type[Executor]] = {
+    "process": InProcess,
+    "processes": Processes,
+    "dask": DaskCluster,
+}
 """Every executor, by its name."""
 
 

@@ -48,11 +48,12 @@ class WorkerLostError(JobError):
     """A worker was killed, or its host is gone, in the middle of a job.
 
     recording: the path of the recording that the job had come to; empty if it had come to none.
+    times: how often that happened, one after the other.
     """
 
-    def __init__(self, recording: str) -> None:
-        super().__init__(recording)
-        self.recording = recording
+    def __init__(self, recording: str, times: int = 1) -> None:
+        super().__init__(recording, times)
+        self.recording, self.times = recording, times
 
     def __str__(self) -> str:
         return (
