@@ -43,7 +43,7 @@ _MAX_BATCH = 1024
 class TokenizerRef(NamedTuple):
     """All that another process needs to open the same tokenizer."""
 
-    folder: Path  # absolute
+    folder: Path | None  # absolute; None: of the bundle that ships, wherever ulmo is installed
     fingerprint: str
     threads: int  # as requested: 0 means one for each core of the machine that opens it
     device: Device
@@ -53,9 +53,9 @@ class TokenizerRef(NamedTuple):
 
     def open(self) -> "Tokenizer":
         """The tokenizer; JobError if the bundle in the folder was replaced."""
-        bundle = read_bundle(self.folder, self.limits)
+        bundle = read_bundle(self.folder or DEFAULT, self.limits)
         if bundle.manifest.fingerprint != self.fingerprint:
-            raise JobError(f"{self.folder} was replaced meanwhile: load or run the same again")
+            raise JobError(f"{bundle.folder} was replaced meanwhile: load or run the same again")
         opened = Tokenizer(
             bundle,
             threads=self.threads,
@@ -88,7 +88,8 @@ class Tokenizer(Decoder):
         super().__init__(bundle, threads=threads, device=device, limits=limits)
         manifest = bundle.manifest
         self.unk_quantile, self.prep = unk_quantile, manifest.prep
-        folder = bundle.folder.absolute()
+        place = bundle.folder.absolute()
+        folder = None if place == DEFAULT.absolute() else place
         self.ref = TokenizerRef(
             *(folder, manifest.fingerprint, threads, device, unk_quantile, self.prep, limits)
         )

@@ -93,9 +93,12 @@ class DaskCluster(RemoteExecutor[str]):
     def workers(self) -> int:
         """Threads of all Dask workers: each does a job at a time."""
         if time.monotonic() - self._counted_at > _COUNT_SECONDS:
+            before = self._count
             with self._talking():
                 self._count = sum(self._client.nthreads().values())
             self._counted_at = time.monotonic()
+            if before and not self._count:
+                self.request.say("dask        no worker is left: waiting for one")
         return max(self._count, 1)
 
     def send(self, content: bytes) -> str:

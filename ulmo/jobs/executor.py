@@ -8,6 +8,7 @@ import pickle
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -74,6 +75,20 @@ class Executor(ABC):
 
         Jobs are taken from `jobs` as they are needed. Raises what a job raises.
         """
+
+    def in_order(self, function: Callable[[T], R], jobs: Iterable[T]) -> Iterator[R]:
+        """Yield the results in the order of the jobs; memory holds those that came too early."""
+        held: dict[int, R] = {}
+        due = 0
+        for (number, _), result in self.each(partial(_numbered, function), enumerate(jobs)):
+            held[number] = result
+            while due in held:
+                yield held.pop(due)
+                due += 1
+
+
+def _numbered(function: Callable[[T], R], numbered: tuple[int, T]) -> R:
+    return function(numbered[1])
 
 
 class _Attempts(NamedTuple, Generic[T]):

@@ -42,7 +42,7 @@ class Spread(NamedTuple):
 
     def executor(self, recordings: int) -> str:
         """The name of the executor for some recordings."""
-        if self.dask is not None:
+        if self.dask is not None and recordings:
             return "dask"
         return "processes" if self.count(recordings) > 1 else "process"
 
@@ -50,7 +50,7 @@ class Spread(NamedTuple):
         """Computing threads for each worker; None: jobs run in this process."""
         if self.executor(recordings) == "process":
             return None
-        if self.dask is not None:
+        if self.executor(recordings) == "dask":
             return 1
         return max((os.cpu_count() or 1) // self.count(recordings), 1)
 

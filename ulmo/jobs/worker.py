@@ -88,7 +88,8 @@ class _Message(NamedTuple):
 class Worker:
     """A worker process. Raises JobError if it cannot be started.
 
-    folder, environment: its working folder and its environment; None: those of this process.
+    folder, environment: its working folder and its environment; None: those of this process. With a
+    folder, no signal of a terminal reaches it.
     """
 
     def __init__(
@@ -100,8 +101,11 @@ class Worker:
         path = [*(each for each in sys.path if isinstance(each, str)), root]
         script = _START.format(path=ascii(path))
         try:
+            place: dict[str, Any] = {"cwd": folder, "env": environment}
+            if folder is not None and os.name == "posix":
+                place["process_group"] = 0
             command = [get_executable() or "python", *_flags(), "-c", script]
-            self._process = Popen(command, stdin=PIPE, stdout=PIPE, cwd=folder, env=environment)
+            self._process = Popen(command, stdin=PIPE, stdout=PIPE, **place)
         except OSError as error:
             raise JobError(f"no worker can be started ({error.strerror}): {_ALONE}") from None
         assert self._process.stdin is not None

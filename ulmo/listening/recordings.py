@@ -129,22 +129,16 @@ class Sources(NamedTuple):
         with self.spread.open(
             len(inputs), begin(self.size), inputs=inputs, ready=ready
         ) as executor:
-            held: dict[int, T] = {}
-            due = 0
-            for (number, _), made in executor.each(job, enumerate(self.jobs())):
-                held[number] = made
-                while due in held:
-                    yield held.pop(due)
-                    due += 1
+            yield from executor.in_order(job, self.jobs())
 
 
 def _used(
     tokenizer: Tokenizer | TokenizerRef,
     wanted: Wanted,
     use: Callable[[Listened], T],
-    numbered: tuple[int, Job],
+    job: Job,
 ) -> T:
-    return use(listen(tokenizer, wanted, numbered[1]))
+    return use(listen(tokenizer, wanted, job))
 
 
 def _files_of(tokens: Path) -> dict[str, tuple[int, int]]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.arrays import Ids, Indices
+from ulmo.bundle.token_model import DEFAULT_LM
 from ulmo.config import JobError, UserError
 from ulmo.formats.event_files import event_format_of, publish_events
 from ulmo.formats.events import CHANNEL, RECORDING, START, UTC_TIME, Column, Place
@@ -168,8 +169,9 @@ def write_scores(
                 facts.append({"path": stored.header.recording, "status": "ok"})
                 listener.done(facts[-1])
         if heard is not None:
-            bundle = model.bundle
-            use = partial(_score_listened, bundle.folder.absolute(), bundle.manifest.fingerprint)
+            place = model.bundle.folder.absolute()
+            folder = None if place == DEFAULT_LM.absolute() else place
+            use = partial(_score_listened, folder, model.manifest.fingerprint)
             for found, streams in heard.each(use, listener.begin):
                 for stream in streams:
                     write(stream)
@@ -195,15 +197,15 @@ def score_stored(model: TokenModel, stored: StoredTokens) -> ScoredStream:
 
 
 @lru_cache(maxsize=1)
-def _opened(folder: Path, fingerprint: str) -> TokenModel:
+def _opened(folder: Path | None, fingerprint: str) -> TokenModel:
     model = load_token_model(folder)
     if model.manifest.fingerprint != fingerprint:
-        raise JobError(f"{folder} was replaced meanwhile: run the same again")
+        raise JobError(f"{model.bundle.folder} was replaced meanwhile: run the same again")
     return model
 
 
 def _score_listened(
-    folder: Path, fingerprint: str, listened: Listened
+    folder: Path | None, fingerprint: str, listened: Listened
 ) -> tuple[dict[str, Any], list[ScoredStream]]:
     """The facts of a recording, and the scores of its channels. Runs where it is read."""
     model = _opened(folder, fingerprint)
