@@ -60,8 +60,18 @@ class Cluster:
         worker.send_signal(signal.SIGKILL)
         worker.wait()
 
+    def restart(self):
+        """All of it dies, and comes again, at another address."""
+        workers = len(self.workers)
+        self.end()
+        self.workers.clear()
+        self.start_scheduler()
+        for _ in range(workers):
+            self.start_worker()
+
     def end(self):
-        for process in reversed(self.processes):
+        while self.processes:
+            process = self.processes.pop()
             process.kill()
             process.wait()
 

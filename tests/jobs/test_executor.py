@@ -1,7 +1,6 @@
 """One contract over all executors: results, errors, progress, bounds, lost workers, the end."""
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -10,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.toys import double
+from tests.jobs.toys import crash_once, crash_with, die, double, is_deaf, meet, sleep, work
 from ulmo.config import JobError, UserError
 from ulmo.jobs.processes import _ignoring_interrupts
-from ulmo.jobs.progress import TRIES, lost_with, progressed
+from ulmo.jobs.progress import TRIES, progressed
 from ulmo.jobs.spread import EXECUTORS, Spread
 
-SPREADS = {"process": Spread(1), "processes": Spread(2), "dask": Spread(2, "local")}
+PROCESSES = Spread(2)
+SPREADS = {"process": Spread(1), "processes": PROCESSES, "dask": Spread(2, "local")}
 REMOTE = [name for name in SPREADS if name != "process"]
 
 
@@ -25,77 +25,25 @@ def test_every_executor_keeps_the_contract():
     assert all(SPREADS[name].executor(9) == name for name in SPREADS)
 
 
+def chosen(name):
+    if name == "dask":
+        pytest.importorskip("distributed", reason="needs ulmo[dask]")
+    return SPREADS[name]
+
+
 @pytest.fixture(params=SPREADS)
 def spread(request):
-    return SPREADS[request.param]
+    return chosen(request.param)
 
 
 @pytest.fixture(params=REMOTE)
 def remote(request):
-    return SPREADS[request.param]
+    """An executor whose jobs run in other processes."""
+    return chosen(request.param)
 
 
 def opened(spread, advance=lambda *_: None):
     return spread.open(9, advance)
-
-
-def work(number):
-    """Square a number, and report progress in two steps."""
-    progressed(number, 1000)
-    if number == 13:
-        raise UserError("unlucky")
-    progressed(1)
-    return number * number
-
-
-def crash_once(place):
-    """The worker is killed the first time; what it had done is not counted."""
-    assert lost_with(place) is None
-    progressed(5, 500)
-    if not place.exists():
-        place.touch()
-        time.sleep(0.3)  # so that the progress is on its way
-        os.kill(os.getpid(), signal.SIGKILL)
-    return place.name
-
-
-def crash_with(places):
-    """A job of several recordings, of which one kills the worker each time."""
-    found = []
-    for place in places:
-        lost = lost_with(place)
-        found.append(lost is None)
-        if place.name == "bad" and lost is None:
-            with place.open("a") as file:
-                file.write("x")
-            os.kill(os.getpid(), signal.SIGKILL)
-    return found
-
-
-def die(number):
-    if number == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return number
-
-
-def meet(paths):
-    """Wait for a file, if one is named, and make another."""
-    awaited, made = paths
-    while awaited and not awaited.exists():
-        time.sleep(0.01)
-    made.touch()
-
-
-def is_deaf(_):
-    return signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-
-
-def sleep(path):
-    """What would be waited for in vain."""
-    path.touch()
-    if path.name == "2":
-        raise UserError("unlucky")
-    time.sleep(600)
 
 
 def test_results_and_all_progress_are_reported(spread):
@@ -103,6 +51,7 @@ def test_results_and_all_progress_are_reported(spread):
     with opened(spread, lambda *done: reports.append(done)) as executor:
         assert list(executor.each(work, [5])) == [(5, 25)]
         assert dict(executor.each(work, iter(range(12)))) == {n: n**2 for n in range(12)}
+        assert list(executor.in_order(double, range(4))) == [0, 2, 4, 6]
         assert list(executor.each(work, [])) == []
     progressed(7)  # outside of the executor: to nobody
     assert [sum(done) for done in zip(*reports, strict=True)] == [5 + 66 + 13, 13_000]
@@ -142,15 +91,15 @@ def test_a_recording_that_kills_its_worker_each_time_is_refused(remote, tmp_path
     assert len((tmp_path / "bad").read_text()) == TRIES
 
 
-def test_a_job_of_no_recording_that_kills_its_worker_each_time_is_one_line(remote):
-    with opened(remote) as executor, pytest.raises(JobError, match="fewer --workers"):
+def test_a_job_of_no_recording_that_kills_its_worker_each_time_is_one_line():
+    with opened(PROCESSES) as executor, pytest.raises(JobError, match="fewer --workers"):
         list(executor.each(die, range(4)))
 
 
-def test_no_result_waits_for_a_longer_job_before_it(remote, tmp_path):
+def test_no_result_waits_for_a_longer_job_before_it(tmp_path):
     first = (tmp_path / "9", tmp_path / "0")
     others = [(None, tmp_path / str(number)) for number in range(1, 10)]
-    with opened(remote) as executor:
+    with opened(PROCESSES) as executor:
         jobs = [job for job, _ in executor.each(meet, [first, *others])]
     assert jobs.index(first) > 5  # its own end and that of the last may be told in any order
     assert sorted(jobs, key=str) == sorted([first, *others], key=str)
@@ -164,12 +113,12 @@ def test_an_error_ends_the_workers_at_once(remote, tmp_path):
     assert time.monotonic() - begun < 60
 
 
-def test_workers_ignore_the_terminal_whichever_thread_uses_them(remote):
+def test_workers_ignore_the_terminal_whichever_thread_uses_them():
     """Ctrl-C is for the process that can say what it means; only its main thread may set that."""
     results = []
 
     def use():
-        with opened(remote) as executor:
+        with opened(PROCESSES) as executor:
             results.extend(deaf for _, deaf in executor.each(is_deaf, range(4)))
 
     thread = threading.Thread(target=use)
@@ -195,9 +144,11 @@ def test_a_worker_ignores_the_terminal_before_its_first_line_runs():
 
 SCRIPT = """
 import pathlib, sys
-from tests.jobs.test_executor import SPREADS, opened, sleep
+from tests.jobs.toys import sleep
+from ulmo.jobs.spread import Spread
 if __name__ == "__main__":
-    with opened(SPREADS[sys.argv[1]]) as executor:
+    dask = "local" if sys.argv[1] == "dask" else None
+    with Spread(2, dask).open(9, lambda *_: None) as executor:
         list(executor.each(sleep, map(pathlib.Path, sys.argv[2:])))
 """
 

@@ -1,6 +1,7 @@
 """Jobs on a Dask cluster of processes that share files alone: the bytes of a local run."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bounded import ALL
 from tests.jobs.clusters import running
 from tests.pipelines.recordings import RATE, TINY, contents, noise, write
 from tests.pipelines.tokenizing import tokenize
@@ -83,19 +85,28 @@ def test_tiles_if_a_worker_is_killed(cluster, field, tmp_path, monkeypatch):
     assert contents(tmp_path / "out") == contents(tmp_path / "expected")
 
 
-def test_tokens_if_the_driver_is_killed(cluster, field, expected, tokenizer, tmp_path):
-    out = tmp_path / "out"
+def start(cluster, field, tokenizer, out):
+    """The command, as a process of its own."""
     command = [sys.executable, "-m", "ulmo", "tokenize", field, "--out-dir", out]
     command += ["--tokenizer", tokenizer.ref.folder]
     environment = {**os.environ, "DASK_SCHEDULER_ADDRESS": cluster.address}
     environment["PYTHONPATH"] = str(Path(__file__).parents[2])
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def done(out):
+    return len(list(out.glob("tokens/*.npy")))
+
+
+def test_tokens_if_the_driver_is_killed(cluster, field, expected, tokenizer, tmp_path):
+    out = tmp_path / "out"
+    process = start(cluster, field, tokenizer, out)
     until = time.monotonic() + 60
-    while not list(out.glob("tokens/*.npy")) and time.monotonic() < until:
+    while not done(out) and time.monotonic() < until:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert 0 < len(list(out.glob("tokens/*.npy"))) < RECORDINGS
+    assert 0 < done(out) < RECORDINGS
     tokenize(tokenizer, field, out=out, dask=cluster.address)
     assert contents(out) == expected
 
@@ -107,7 +118,34 @@ def test_tokens_if_the_scheduler_is_killed(field, expected, tokenizer, tmp_path)
         out = tmp_path / "out"
         with pytest.raises(JobError, match="start it again, and run the same command again"):
             tokenize(tokenizer, field, out=out, dask=cluster.address, listener=listener)
-        cluster.start_scheduler()
-        cluster.start_worker()
+        cluster.restart()
         tokenize(tokenizer, field, out=out, dask=cluster.address)
+    assert contents(out) == expected
+
+
+@pytest.mark.kills
+@pytest.mark.skipif(not ALL, reason="takes hours: make crash")
+@pytest.mark.parametrize("seed", range(1000 if ALL else 1))
+def test_random_kills(seed, cluster, field, expected, tokenizer, tmp_path):
+    """Drivers, workers and schedulers are killed at random moments, then the command ends."""
+    rng, out = random.Random(seed), tmp_path / "out"
+    for _ in range(3):
+        process = start(cluster, field, tokenizer, out)
+        moment = rng.randrange(RECORDINGS)
+        until = time.monotonic() + 10
+        while process.poll() is None and done(out) < moment and time.monotonic() < until:
+            time.sleep(0.002)
+        time.sleep(rng.random() / 5)
+        victim = rng.choice(["driver", "worker", "workers", "scheduler"])
+        if victim == "driver":
+            process.kill()
+        elif victim == "scheduler":
+            cluster.restart()
+        else:
+            for _ in range(1 if victim == "worker" else 2):
+                replace_worker(cluster)
+        _, errors = process.communicate(timeout=120)
+        allowed = {"driver": (0, 3, -9), "scheduler": (0, 1, 2, 3)}.get(victim, (0, 3))
+        assert process.returncode in allowed, (victim, errors)
+    tokenize(tokenizer, field, out=out, dask=cluster.address)
     assert contents(out) == expected
