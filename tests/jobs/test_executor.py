@@ -83,9 +83,9 @@ def test_a_job_whose_worker_is_killed_is_done_again(remote, tmp_path):
     assert [sum(done) for done in zip(*reports, strict=True)] == [25, 2500]
 
 
-def test_a_recording_that_kills_its_worker_each_time_is_refused(remote, tmp_path):
+def test_a_recording_that_kills_its_worker_each_time_is_refused(tmp_path):
     jobs = [(tmp_path / "a", tmp_path / "bad", tmp_path / "b"), (tmp_path / "c",)]
-    with opened(remote) as executor:
+    with opened(PROCESSES) as executor:
         found = dict(executor.each(crash_with, jobs))
     assert found == {jobs[0]: [True, False, True], jobs[1]: [True]}
     assert len((tmp_path / "bad").read_text()) == TRIES

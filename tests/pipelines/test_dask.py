@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bounded import ALL
+from tests.bounded import ALL, in_make_crash
 from tests.jobs.clusters import running
 from tests.pipelines.recordings import RATE, TINY, contents, noise, write
 from tests.pipelines.tokenizing import tokenize
@@ -69,6 +69,7 @@ def test_tokens_if_a_worker_is_killed(cluster, field, expected, tokenizer, tmp_p
     assert contents(tmp_path / "out") == expected
 
 
+@in_make_crash
 def test_tiles_if_a_worker_is_killed(cluster, field, tmp_path, monkeypatch):
     monkeypatch.setattr(prep_job, "_JOB_FILES", 2)
     prepare(field, tmp_path / "expected", TINY)
@@ -111,6 +112,7 @@ def test_tokens_if_the_driver_is_killed(cluster, field, expected, tokenizer, tmp
     assert contents(out) == expected
 
 
+@in_make_crash
 def test_tokens_if_the_scheduler_is_killed(field, expected, tokenizer, tmp_path):
     (tmp_path / "cluster").mkdir()
     with running(tmp_path / "cluster", workers=1) as cluster:
@@ -123,8 +125,7 @@ def test_tokens_if_the_scheduler_is_killed(field, expected, tokenizer, tmp_path)
     assert contents(out) == expected
 
 
-@pytest.mark.kills
-@pytest.mark.skipif(not ALL, reason="takes hours: make crash")
+@in_make_crash
 @pytest.mark.parametrize("seed", range(1000 if ALL else 1))
 def test_random_kills(seed, cluster, field, expected, tokenizer, tmp_path):
     """Drivers, workers and schedulers are killed at random moments, then the command ends."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.bounded import in_make_crash
 from tests.pipelines import dying
 from tests.pipelines.recordings import TINY, contents, rows_of
 from tests.pipelines.tokenizing import tokenize
@@ -24,6 +25,7 @@ def bad_rows(out):
     return [(row["path"], row["status"], row["reason"]) for row in rows if row["reason"]]
 
 
+@in_make_crash
 def test_tokens(tokenizer, audio, tmp_path):
     pytest.importorskip("distributed", reason="needs ulmo[dask]")
     tokenize(tokenizer, audio, out=tmp_path / "fresh")
