@@ -22,6 +22,7 @@ from ulmo.dataset import Loudness, TileModel, tallies
 from ulmo.evaluation.abx import subsample
 from ulmo.evaluation.agreement import Agreement
 from ulmo.evaluation.tally import Metrics, Tally
+from ulmo.jobs.spread import Spread
 from ulmo.pipelines.evaluate.labelled import Sounds, find_labelled
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.preprocessing.normalize import Normalization
@@ -65,7 +66,7 @@ def tiles_of(
     """The folder of tiles of the part `train` or `held`; prepares them unless they exist."""
     folder = out / "tiles" / name / part
     links, workers = out / "links" / part, os.cpu_count() or 1
-    prepare(links, folder, settings, augment=augment, workers=workers)
+    prepare(links, folder, settings, augment=augment, spread=Spread(workers))
     return folder
 
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from benchmarks.planted import NOISES, RATE, Event, plant, shaped_noise
 from benchmarks.repeat_measures import SLACK_S, Found, as_row, judge
 from benchmarks.report import ROOT, machine, names_of, parser_of, publish, table
+from ulmo.jobs.spread import Spread
 from ulmo.listening.channels import Wish, material_of
 from ulmo.listening.listen import Wanted
 from ulmo.listening.recordings import Sources
@@ -64,7 +65,7 @@ def tokenize(samples: NDArray[np.float32], work: Path, name: str) -> Material:
         soundfile.write(path, samples, RATE, subtype="FLOAT")
         wanted = Wanted(bins=settings.frequency_stride, latents=True)
         wish = Wish(False, 1.0, wanted.clock, prep.full_scale, prep.time_expansion)
-        sources = Sources.of(tokenizer, [path], wanted, workers=1)
+        sources = Sources.of(tokenizer, [path], wanted, spread=Spread(1))
         (material,) = sources.each(partial(material_of, wish), SILENT.begin)
         path.unlink()
         (one,) = material.channels

@@ -23,6 +23,7 @@ from ulmo.bundle.token_model import (
 from ulmo.cli.exits import guarded
 from ulmo.config import Settings, UserError
 from ulmo.config.token_model import TokenModelSettings, TokenTrainSettings
+from ulmo.jobs.spread import Spread
 from ulmo.pipelines.lm.export import corpus_of
 from ulmo.pipelines.lm.run_settings import TOKEN_RUN, read_token_run
 from ulmo.pipelines.lm.streams import read_token_corpus, split_tokens
@@ -88,7 +89,8 @@ def main(
     options = TokenizeOptions(channels=opened.manifest.prep.channels)
     with TokenizeProgress() as bar:
         listener = Listener(bar.begin, lambda _: None)
-        tokenize_files(opened, [links], options, out=tokens, workers=workers, listener=listener)
+        spread = Spread(workers)
+        tokenize_files(opened, [links], options, out=tokens, spread=spread, listener=listener)
     with TokenTrainProgress() as progress:
         summary = train_token_model(
             *(tokens, run, progress),

@@ -20,6 +20,7 @@ from ulmo.bundle.weights import weights_size
 from ulmo.cli.exits import SOME_REFUSED, guarded
 from ulmo.config import ModelSettings, UserError
 from ulmo.dataset import split_by_recording
+from ulmo.jobs.spread import Spread
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.train.export import describe_corpus
 from ulmo.pipelines.train.train import train
@@ -57,7 +58,7 @@ def main(recipe_file: Path, audio_root: Path, work_dir: Path, bundle: Path, work
             recipe.prep,
             augment=recipe.augment,
             clock=recipe.clock,
-            workers=workers,
+            spread=Spread(workers),
             progress=bar.begin,
         )
     click.echo(prep_summary(prepared))

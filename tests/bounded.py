@@ -3,6 +3,8 @@
 import os
 import random
 
+import pytest
+
 ALL = bool(os.environ.get("ULMO_ALL"))
 """`make crash` and `make fuzz-parsers` set it."""
 
@@ -17,3 +19,8 @@ def some_of(items, seed="", most=8):
         return items
     inner = random.Random(seed).sample(range(1, len(items) - 1), most - 2)
     return [items[place] for place in (0, *sorted(inner), len(items) - 1)]
+
+
+def in_make_crash(test):
+    """A test of kills that takes long: only with ULMO_ALL, as in `make crash`."""
+    return pytest.mark.kills(pytest.mark.skipif(not ALL, reason="make crash has it")(test))

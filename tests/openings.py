@@ -12,7 +12,7 @@ NEW = os.O_CREAT | os.O_EXCL
 # Files that are there already: locks, journals and logs that are appended to, and what a killed
 # job left, which is locked before it is removed.
 EXISTING = re.compile(
-    r"(\..*)?\.lock|(\..+)?\.(prep|tokenize)\.jsonl|(losses|epochs)\.csv|\..+\.[0-9a-f]{16}\.tmp"
+    r"(\..*)?\.lock|(\..+)?\.(prep|tokenize)\.jsonl|(losses|epochs)\.csv|\..+\.[0-9a-f]{16,24}\.tmp"
 )
 OUTWARD = ("socket.__new__", "socket.connect", "socket.bind", "socket.getaddrinfo")
 OUTWARD += ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.startfile")

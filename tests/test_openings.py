@@ -64,7 +64,7 @@ def test_in_every_command(make_bundle, tmp_path):
     for name, new in made.items():
         found = [name.split(".")[-2] for name in new if owner_of(name)]
         assert (name, bool(found)) == (name, True)
-        assert all(re.fullmatch("[0-9a-f]{16}", token) for token in found)
+        assert all(re.fullmatch("[0-9a-f]{24}", token) for token in found)
 
 
 def test_sockets_and_programs_are_seen():

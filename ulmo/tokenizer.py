@@ -42,7 +42,8 @@ _MAX_BATCH = 1024
 class TokenizerRef(NamedTuple):
     """All that another process needs to open the same tokenizer."""
 
-    place: Path | str  # of the bundle: an absolute path, or hf://owner/name@commit
+    # Of the bundle: an absolute path, or hf://owner/name@commit; None: the one that ships.
+    place: Path | str | None
     fingerprint: str
     threads: int  # as requested: 0 means one for each core of the machine that opens it
     device: Device
@@ -52,9 +53,10 @@ class TokenizerRef(NamedTuple):
 
     def open(self) -> "Tokenizer":
         """The tokenizer; JobError if the bundle was replaced."""
-        bundle = read_bundle(self.place, self.limits)
+        place = DEFAULT if self.place is None else self.place
+        bundle = read_bundle(place, self.limits)
         if bundle.manifest.fingerprint != self.fingerprint:
-            raise JobError(f"{self.place} was replaced meanwhile: load or run the same again")
+            raise JobError(f"{place} was replaced meanwhile: load or run the same again")
         opened = Tokenizer(
             bundle,
             threads=self.threads,
@@ -89,7 +91,8 @@ class Tokenizer(Decoder):
         self.unk_quantile, self.prep = unk_quantile, manifest.prep
         place = bundle.place if isinstance(bundle.place, str) else bundle.place.absolute()
         self.ref = TokenizerRef(
-            *(place, manifest.fingerprint, threads, device, unk_quantile, self.prep, limits)
+            *(place if place != DEFAULT.absolute() else None, manifest.fingerprint, threads),
+            *(device, unk_quantile, self.prep, limits),
         )
         self._thresholds: Array | None = None
         if unk_quantile is not None:

@@ -100,7 +100,7 @@ def test_where_nothing_can_be_tried(tmp_path):
 
 
 def test_what_a_killed_job_left_is_removed_and_what_a_living_one_uses_stays(tmp_path):
-    left = tmp_path / f".ulmo-names.{'0a' * 8}.tmp"
+    left = tmp_path / f".ulmo-names.{'0a' * 12}.tmp"
     left.mkdir()
     (left / "X.tokens.npy").write_bytes(b"")
     mine = tmp_path / ".names.tmp"

@@ -17,7 +17,7 @@ from tests.jobs.toys import chat, crook, double, fail, finds, leave, lie, use_po
 from ulmo.config import JobError, UserError
 from ulmo.formats.publish import TakenError
 from ulmo.jobs import worker
-from ulmo.jobs.executor import Pool
+from ulmo.jobs.spread import Spread
 from ulmo.jobs.worker import Worker
 from ulmo.storage.lock import LockError
 from ulmo.storage.plain_file import LinkError
@@ -26,8 +26,8 @@ ROOT = Path(__file__).parents[2]
 # Without a main guard: a worker that ran this again would start workers, and so on.
 SCRIPT = """
 from tests.jobs.toys import double
-from ulmo.jobs.executor import Pool
-with Pool(2, lambda *_: None) as pool:
+from ulmo.jobs.spread import Spread
+with Spread(2).open(2, lambda *_: None) as pool:
     print(sorted(dict(pool.each(double, [1, 2, 3])).values()), flush=True)
 """
 NO_SEMAPHORES = """
@@ -114,7 +114,7 @@ class TestFromAnywhere:
 @pytest.fixture
 def one():
     """A pool with a worker beside it."""
-    with Pool(2, lambda *_: None) as pool:
+    with Spread(2).open(2, lambda *_: None) as pool:
         yield lambda function, job=0: next(pool.each(function, [job]))[1]
 
 

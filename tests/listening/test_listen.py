@@ -8,6 +8,7 @@ from tests.gaps import write_triggered
 from tests.small_tokenizers import HOP, PLANS, RATE, sound
 from ulmo.config import UserError
 from ulmo.jobs.inputs import find_sources
+from ulmo.jobs.spread import Spread
 from ulmo.listening.cells import SILENCE_DB, CellLevels, Cells
 from ulmo.listening.listen import Job, Wanted, listen
 from ulmo.listening.recordings import Sources
@@ -261,7 +262,7 @@ def test_results_come_in_the_order_of_recordings_whatever_the_workers(tokenizer_
     paths = [
         [listened.facts["path"] for listened in sources.each(_same, lambda _: lambda *_: None)]
         for workers in (1, 2)
-        for sources in [Sources.of(tokenizer, [tmp_path], Wanted(), workers=workers)]
+        for sources in [Sources.of(tokenizer, [tmp_path], Wanted(), spread=Spread(workers))]
     ]
     assert paths[0] == paths[1] == [f"{number}.wav" for number in range(5)]
 

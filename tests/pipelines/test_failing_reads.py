@@ -10,6 +10,7 @@ from tests.pipelines.recordings import TINY, by_path, contents
 from tests.pipelines.tokenizing import join, tokenize
 from tests.preprocessing.reading.sounds import written
 from ulmo.cli.main import ulmo
+from ulmo.jobs.spread import Spread
 from ulmo.pipelines.prep import statistics
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.verify.recordings import verify_recordings
@@ -120,10 +121,10 @@ def test_constants_that_lack_a_recording_are_learned_again(timed, tmp_path, monk
 
 def test_verify_audio(folder):
     with failing_read(folder) as reads:
-        assert verify_recordings(folder, workers=1).faults == []
+        assert verify_recordings(folder, spread=Spread(1)).faults == []
     for at in points(reads):
         with failing_read(folder, at):
-            faults = verify_recordings(folder, workers=1).faults
+            faults = verify_recordings(folder, spread=Spread(1)).faults
         assert [fault.what for fault in faults] in ([], ["unreadable"])
 
 

@@ -15,6 +15,7 @@ from tests.pipelines.tokenizing import join, tokenize
 from ulmo.cli.main import ulmo
 from ulmo.config import UserError
 from ulmo.jobs.inputs import input_file
+from ulmo.jobs.spread import Spread
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.verify.recordings import verify_recordings
 from ulmo.preprocessing.times.clock import Clock
@@ -246,10 +247,10 @@ class TestCutLog:
 
     def test_verify_audio_names_the_log(self, folder):
         put(folder, GOOD)
-        assert verify_recordings(folder, workers=1).faults == []
+        assert verify_recordings(folder, spread=Spread(1)).faults == []
         shutil.copy(folder / VICTIM, (folder / VICTIM).with_suffix(".wave"))
         put(folder, CUT)
-        (fault,) = verify_recordings(folder, workers=1).faults
+        (fault,) = verify_recordings(folder, spread=Spread(1)).faults
         assert fault[:3] == ("5678.230101140000.log.xml", "unreadable", "it is cut or damaged")
         result = run(ulmo, "verify", "--audio", folder)
         assert result.exit_code == 3

@@ -15,6 +15,7 @@ from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.publish import output_paths
 from ulmo.formats.read import read_corpus
+from ulmo.jobs.spread import Spread
 from ulmo.pipelines.convert.convert import convert
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.verify.verify import verify
@@ -93,7 +94,7 @@ def test_a_timeline_takes_recordings_of_any_name(tokenizer, tmp_path):
 
 
 def test_prep_needs_no_names(tmp_path):
-    summary = prepare(fill(tmp_path / "in"), tmp_path / "out", TINY, workers=2)
+    summary = prepare(fill(tmp_path / "in"), tmp_path / "out", TINY, spread=Spread(2))
     assert summary.statuses == {"ok": len(STEMS)}
 
 

@@ -8,6 +8,7 @@ import soundfile
 from tests.pipelines.recordings import noise, state, write
 from tests.small_tokenizers import RATE, sound
 from tests.storage.ledgers import at_each_change
+from ulmo.jobs.spread import Spread
 from ulmo.pipelines.tokenize.job import TokenizeOptions
 from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files, tokenize_timeline
 
@@ -28,12 +29,12 @@ def quiet(told=None):
     return Listener(lambda size: lambda *_: None, (told if told is not None else []).append)
 
 
-def tokenize(tokenizer, *sources, out=None, workers=1, listener=None, **how):
+def tokenize(tokenizer, *sources, out=None, workers=1, dask=None, listener=None, **how):
     """Results in the order of the plan; each was told once."""
     told = []
     options, listens = TokenizeOptions(**how), listener or quiet(told)
     results = tokenize_files(
-        tokenizer, sources, options, out=out, workers=workers, listener=listens
+        tokenizer, sources, options, out=out, spread=Spread(workers, dask), listener=listens
     )
     if listener is None:
         assert sorted(told, key=str) == sorted(results, key=str)
@@ -44,7 +45,7 @@ def join(tokenizer, *sources, out, workers=1, **how):
     """Results of each recording, and the timeline."""
     options = TokenizeOptions(**how)
     return tokenize_timeline(
-        tokenizer, sources, options, out=out, workers=workers, listener=quiet()
+        tokenizer, sources, options, out=out, spread=Spread(workers), listener=quiet()
     )
 
 

@@ -176,7 +176,9 @@ def test_no_name_is_too_long_and_nobody_guesses_it(tmp_path, name):
             file.write(b"whole")
         assert [path.name for path in tmp_path.iterdir()] == [name]
     assert len(seen) == 2
-    assert all(re.fullmatch("[0-9a-f]{16}", token) for token in seen)
+    assert all(re.fullmatch("[0-9a-f]{24}", token) for token in seen)
+    assert len({token[:8] for token in seen}) == 1  # stands for this machine
+    assert len({token[8:] for token in seen}) == 2
     with locked(lock_path(tmp_path / name), tmp_path):
         assert len(list(tmp_path.iterdir())) == 2
 

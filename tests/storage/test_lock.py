@@ -173,12 +173,12 @@ def test_the_lock_of_a_file_lies_hidden_beside_it(tmp_path):
 JOB = """
 import sys, time
 from pathlib import Path
-from ulmo.jobs.executor import Pool
+from ulmo.jobs.spread import Spread
 from ulmo.storage.lock import locked
 if __name__ == "__main__":
-    with locked(Path(sys.argv[1]), Path("out")), Pool(2, lambda *_: None) as pool:
+    with locked(Path(sys.argv[1]), Path("out")), Spread(2).open(2, lambda *_: None) as pool:
         assert dict(pool.each(len, ["a", "b"])) == {"a": 1, "b": 1}
-        print("held", *(worker._process.pid for worker in pool._workers), flush=True)
+        print("held", *(worker._process.pid for worker in pool._alive), flush=True)
         time.sleep(600)
 """
 

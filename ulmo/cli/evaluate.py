@@ -9,6 +9,7 @@ import click
 
 from ulmo.cli import options as cli
 from ulmo.cli.exits import SOME_REFUSED, guarded
+from ulmo.cli.spread import spread_of, spread_options
 from ulmo.config import Limits, UserError
 
 
@@ -79,6 +80,7 @@ from ulmo.config import Limits, UserError
     "--json", "report", type=cli.PATH, group="Output", help="Report.  [default: eval.json in run]"
 )
 @cli.option("--threads", type=click.IntRange(0), default=0, help="Computing threads; 0: all cores.")
+@spread_options
 @cli.settings_options(Limits)
 @cli.quiet_option
 @guarded
@@ -108,6 +110,7 @@ def evaluate(
         raise UserError(
             "--labels, --speaker-column and --source-column need recordings: name them with --audio"
         )
+    spread = spread_of(options, workers=1)
     limits = Limits.read(cli.given(options, Limits))
     plan = None if audio is None else AudioPlan(audio, **chosen)
     with EvalProgress(quiet=quiet) as progress:
@@ -118,6 +121,7 @@ def evaluate(
             progress=progress.update,
             warn=partial(click.echo, err=True),
             limits=limits,
+            spread=spread,
             **options,
         )
     if not quiet:

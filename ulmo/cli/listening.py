@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import click
 
 from ulmo.cli import options as cli
+from ulmo.cli.spread import spread_of
 from ulmo.config import ClockSettings, Limits
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -58,9 +59,6 @@ lm_option = cli.option(
     group="Token model",
     help="A folder such as RUN_DIR/lm.  [default: the one that ships with ulmo]",
 )
-workers_option = cli.option(
-    "--workers", type=click.IntRange(1), help="Processes.  [default: by cores and files]"
-)
 threads_option = cli.option(
     "--threads",
     type=click.IntRange(0),
@@ -99,7 +97,6 @@ _LISTENING = (
 )
 _LAST = (
     cli.settings_options(ClockSettings),
-    workers_option,
     threads_option,
     cli.settings_options(Limits),
     cli.quiet_option,
@@ -142,6 +139,7 @@ def opened_sources(
     from ulmo.preprocessing.times.clock import Clock
     from ulmo.tokenizer import load_tokenizer
 
+    spread = spread_of(options)
     clock = ClockSettings.read(cli.given(options, ClockSettings))
     tokenizer = load_tokenizer(
         options.pop("tokenizer"),
@@ -154,7 +152,7 @@ def opened_sources(
     found = Sources.of(
         *(tokenizer, sources, Wanted(channels, clock=clock)),
         tokens=options.pop("tokens"),
-        workers=options.pop("workers"),
+        spread=spread,
         left_out=left_out,
     )
     Clock.of(clock).check(each.source.name for each in found.found)

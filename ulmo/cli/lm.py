@@ -19,6 +19,7 @@ from ulmo.cli.listening import (
     time_expansion_option,
     tokenizer_option,
 )
+from ulmo.cli.spread import spread_options
 from ulmo.config.token_model import SIZES, TokenModelSettings, TokenTrainSettings
 
 _format_option = cli.option(
@@ -130,6 +131,7 @@ def train(
 @channels_option
 @time_expansion_option
 @full_scale_option
+@spread_options
 @hearing_options
 @guarded
 def score(

@@ -9,6 +9,7 @@ import click
 
 from ulmo.cli import options as cli
 from ulmo.cli.exits import AGAIN, SOME_REFUSED, guarded
+from ulmo.cli.spread import spread_of, spread_options
 from ulmo.config import AugmentSettings, ClockSettings, Limits, PrepSettings, to_toml
 
 
@@ -22,9 +23,7 @@ from ulmo.config import AugmentSettings, ClockSettings, Limits, PrepSettings, to
 @cli.settings_options(PrepSettings)
 @cli.settings_options(AugmentSettings)
 @cli.settings_options(ClockSettings)
-@cli.option(
-    "--workers", type=click.IntRange(1), default=os.cpu_count, help="Processes.  [default: cores]"
-)
+@spread_options
 @cli.option(
     "--accept-changes",
     is_flag=True,
@@ -39,7 +38,6 @@ from ulmo.config import AugmentSettings, ClockSettings, Limits, PrepSettings, to
 def prep(
     audio_dir: Path,
     out_dir: Path,
-    workers: int,
     accept_changes: bool,
     config: Path | None,
     print_config: bool,
@@ -79,7 +77,7 @@ def prep(
                 settings,
                 augment=augment,
                 clock=clock,
-                workers=workers,
+                spread=spread_of(flags, workers=os.cpu_count()),
                 accept_changes=accept_changes,
                 limits=limits,
                 progress=begin,

@@ -9,6 +9,7 @@ from typing import Any
 from ulmo.cli import options as cli
 from ulmo.cli.exits import SOME_REFUSED, guarded
 from ulmo.cli.listening import events_options, hearing_options, opened_sources
+from ulmo.cli.spread import spread_options
 
 
 @cli.command(
@@ -35,6 +36,7 @@ from ulmo.cli.listening import events_options, hearing_options, opened_sources
     group="Output",
     help="Give regions the classes in this table of ulmo repeats (csv or parquet).",
 )
+@spread_options
 @hearing_options
 @guarded
 def regions(

@@ -9,6 +9,7 @@ from typing import Any
 from ulmo.cli import options as cli
 from ulmo.cli.exits import SOME_REFUSED, guarded
 from ulmo.cli.listening import events_options, hearing_options, opened_sources
+from ulmo.cli.spread import spread_options
 
 
 @cli.command(
@@ -61,6 +62,7 @@ from ulmo.cli.listening import events_options, hearing_options, opened_sources
     group="Output",
     help="Draw classes over time, what they sound like, and their intervals.",
 )
+@spread_options
 @hearing_options
 @guarded
 def repeats(

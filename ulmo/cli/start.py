@@ -18,13 +18,6 @@ if TYPE_CHECKING:
 
 _INTERRUPTED = 130
 _IMPORTING = "<frozen importlib"  # how the file names of the import system's frames begin
-# How settings of libraries in the environment begin that change the last bits of samples, levels or
-# weights.
-_FOREIGN = (
-    *("SOXR_", "OPENCV_", "OPENBLAS_CORETYPE"),
-    *("KERAS_", "ONEDNN_", "DNNL_", "XLA_", "TF_XLA_", "TF_ENABLE_", "TF_DISABLE_"),
-)
-
 _heard: list[int] = []  # the signal, once it was heard while a command ran
 
 
@@ -59,7 +52,9 @@ def _run(module: str, name: str, how: "dict[str, Any]") -> None:
 
 def _run_interruptible(module: str, name: str, how: "dict[str, Any]") -> None:
     """Run a command. Workers inherit the environment that is left, too."""
-    for setting in [each for each in os.environ if each.startswith(_FOREIGN)]:
+    from ulmo.jobs.environment import FOREIGN
+
+    for setting in [each for each in os.environ if each.startswith(FOREIGN)]:
         del os.environ[setting]
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # nohup, or `&`
         getattr(import_module(f"ulmo.cli.{module}"), name)(**how)

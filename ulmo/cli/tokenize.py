@@ -11,6 +11,7 @@ import click
 from ulmo.cli import listening
 from ulmo.cli import options as cli
 from ulmo.cli.exits import AGAIN, SOME_REFUSED, guarded
+from ulmo.cli.spread import spread_of, spread_options
 from ulmo.config import ClockSettings, Limits, UserError
 
 
@@ -66,7 +67,7 @@ from ulmo.config import ClockSettings, Limits, UserError
 @cli.ids_option
 @cli.min_columns_option
 @cli.settings_options(ClockSettings)
-@listening.workers_option
+@spread_options
 @listening.threads_option
 @cli.option(
     "--batch-size",
@@ -93,7 +94,6 @@ def tokenize(
     unk_quantile: float | None,
     time_expansion: float | None,
     full_scale: float | None,
-    workers: int | None,
     threads: int,
     device: Literal["cpu", "cuda"],
     timeline: bool,
@@ -127,6 +127,7 @@ def tokenize(
     from ulmo.storage.names import path_text
     from ulmo.tokenizer import load_tokenizer
 
+    spread = spread_of(flags)
     flags["file_format"] = flags["file_format"] or format_of(out)
     out = choose_output(out, out_dir)
     clock = ClockSettings.read(cli.given(flags, ClockSettings))
@@ -164,11 +165,11 @@ def tokenize(
         try:
             if timeline and out:
                 results, joined = tokenize_timeline(
-                    loaded, sources, wanted, out=out, workers=workers, listener=listener
+                    loaded, sources, wanted, out=out, spread=spread, listener=listener
                 )
             else:
                 results = tokenize_files(
-                    loaded, sources, wanted, out=out, workers=workers, listener=listener
+                    loaded, sources, wanted, out=out, spread=spread, listener=listener
                 )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(AGAIN) from None

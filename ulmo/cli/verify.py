@@ -2,11 +2,13 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ulmo.cli import options as cli
 from ulmo.cli.exits import SOME_REFUSED, guarded
+from ulmo.cli.spread import spread_of, spread_options
 from ulmo.config import UserError
 
 
@@ -22,10 +24,13 @@ from ulmo.config import UserError
     help="Delete what is damaged, left over or an orphan; in a run, go back one checkpoint.",
 )
 @cli.option("--audio", is_flag=True, help="DIR or FILE is recordings: read each to its end.")
+@spread_options
 @cli.quiet_option
 @cli.json_option
 @guarded
-def verify_(place: Path, repair: bool, audio: bool, quiet: bool, as_json: bool) -> None:
+def verify_(
+    place: Path, repair: bool, audio: bool, quiet: bool, as_json: bool, **options: Any
+) -> None:
     """Check tiles, tokens, a run or a bundle: counts, checksums, orphans, gaps, duplicates.
 
     The kind of DIR follows from what lies in it: prep.json or tiles.parquet (tiles), train.json or
@@ -51,7 +56,7 @@ def verify_(place: Path, repair: bool, audio: bool, quiet: bool, as_json: bool) 
         from ulmo.pipelines.verify.recordings import verify_recordings
 
         with VerifyProgress(quiet=quiet) as progress:
-            found = verify_recordings(place, begin=progress.begin)
+            found = verify_recordings(place, spread=spread_of(options), begin=progress.begin)
     else:
         found = verify(place, repair=repair)
     shown = cli.Output(as_json, quiet and not found.faults)

@@ -13,6 +13,7 @@ EXTRAS = {  # by import name
     "pywt": "wavelets",
     "librosa": "sound",
     "huggingface_hub": "hub",
+    "distributed": "dask",
 }
 
 

@@ -1,134 +1,149 @@
-"""Jobs in this process or in several, and their progress."""
+"""One contract for spreading work, whatever carries the jobs: this process, others, a cluster.
 
-import os
-import signal
-from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+The table of executors is in spread.py, and each has a file: in_process.py, processes.py,
+dask_cluster.py. One contract test runs over all of them.
+"""
+
+import pickle
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
-from queue import SimpleQueue
-from threading import Lock, current_thread, main_thread
-from typing import Self, TypeVar
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
-from threadpoolctl import threadpool_limits
-
-from ulmo.jobs.memory import keep_freed_memory
-from ulmo.jobs.progress import Progress, set_report
-from ulmo.jobs.worker import Worker
+from ulmo.config import JobError
+from ulmo.jobs.progress import TRIES, Progress
+from ulmo.jobs.worker import Ended, WorkerLostError
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-_POLL_SECONDS = 0.2
-_AHEAD = 3  # jobs handed out to each worker at a time, with the running one
-_FILES_PER_WORKER = 4  # recordings that make the start of another worker worth its time
+AHEAD = 3  # jobs handed out for each worker at a time, with the running one
 
 
-def worker_count(wanted: int | None, recordings: int) -> int:
-    """How many workers to start for some recordings; None: as many as are worth it."""
-    if wanted is None:
-        wanted = min(os.cpu_count() or 1, recordings // _FILES_PER_WORKER)
-    return max(min(wanted, recordings), 1)
+class Request(NamedTuple):
+    """What is wanted of an executor."""
+
+    advance: Progress
+    workers: int = 1  # processes on this machine
+    address: str = ""  # of a scheduler
+    say: Callable[[str], None] = lambda _: None  # called with a line for the user
+    # Workers elsewhere must see the same files here: some inputs, and where the jobs write.
+    inputs: Sequence[Path] = ()
+    output: Path | None = None
+    ready: Callable[[], object] | None = None  # each worker calls it before its first job
 
 
-class Pool:
-    """Runs jobs in worker processes, each with one computing thread.
+class Executor(ABC):
+    """Runs jobs with one computing thread each.
 
-    With one worker the jobs run in this process. Workers are fresh interpreters (worker.py):
-    forking a process that runs threads can hang. Raises JobError if a worker cannot be started or
-    is killed. If the block ends with an exception or this process is killed, the workers end at
-    once, in the middle of their jobs.
+    A job is a function and its argument. Both can be pickled, if they leave the process. What a job
+    reads is named by paths. If its worker is lost, it is done again, three times; then the
+    recording that it had come to (`progress.lost_with`) is refused, and the job goes on. JobError
+    if it had come to none. If the block ends with an exception, or this process is killed, the
+    workers end at once, in the middle of their jobs.
     """
 
-    def __init__(self, workers: int, advance: Progress) -> None:
-        self._count = workers
-        self._advance = advance
-        self._stack = ExitStack()
-        self._workers: list[Worker] = []
-        self._idle: SimpleQueue[Worker] = SimpleQueue()
-        self._threads: ThreadPoolExecutor | None = None  # one waits for each worker
-        self._lock = Lock()
-        self._size = self._milliseconds = 0  # done, and not passed on
+    words: ClassVar[str]  # what carries the jobs
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
 
     def __enter__(self) -> Self:
-        if self._count <= 1:
-            keep_freed_memory()
-            self._stack.enter_context(threadpool_limits(1))
-            self._stack.callback(set_report, set_report(self._advance))
-        else:
-            self._threads = ThreadPoolExecutor(self._count, "ulmo-worker")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._threads is not None:
-            if kind is not None:
-                for worker in self._workers:
-                    worker.stop()
-            self._threads.shutdown(wait=True, cancel_futures=True)
-            for worker in self._workers:
-                worker.close()
-        self._stack.close()
+    @abstractmethod
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let go of the workers; if there was an error, end them first."""
 
+    @property
+    @abstractmethod
+    def workers(self) -> int:
+        """How many jobs run at the same time."""
+
+    @abstractmethod
     def each(self, function: Callable[[T], R], jobs: Iterable[T]) -> Iterator[tuple[T, R]]:
-        """Yield jobs and their results as they end: none waits for a longer one before it."""
-        if self._threads is None:
-            yield from ((job, function(job)) for job in jobs)
-            return
+        """Yield jobs and their results as they end: none waits for a longer one before it.
+
+        Jobs are taken from `jobs` as they are needed. Raises what a job raises.
+        """
+
+    def in_order(self, function: Callable[[T], R], jobs: Iterable[T]) -> Iterator[R]:
+        """Yield the results in the order of the jobs; memory holds those that came too early."""
+        held: dict[int, R] = {}
+        due = 0
+        for (number, _), result in self.each(partial(_numbered, function), enumerate(jobs)):
+            held[number] = result
+            while due in held:
+                yield held.pop(due)
+                due += 1
+
+
+def _numbered(function: Callable[[T], R], numbered: tuple[int, T]) -> R:
+    return function(numbered[1])
+
+
+class _Attempts(NamedTuple, Generic[T]):
+    """A job, and how often its worker was lost, by the recording that it had come to."""
+
+    job: T
+    losses: Counter[str]
+
+    def refused(self) -> frozenset[str]:
+        """The recordings that it must go on without."""
+        return frozenset(path for path, count in self.losses.items() if count >= TRIES)
+
+    def after(self, lost: WorkerLostError) -> Self:
+        """The same after one more loss. Raises JobError if nothing is left to be refused."""
+        hopeless = self.refused()
+        self.losses[lost.recording] += lost.times
+        if lost.recording in hopeless or self.losses[""] >= TRIES:
+            raise JobError(str(lost)) from None
+        return self
+
+
+class RemoteExecutor(Executor, Generic[T]):
+    """An executor whose jobs run in other processes; a ticket stands for a job that was sent."""
+
+    @abstractmethod
+    def send(self, content: bytes) -> T:
+        """Hand out what a worker does (worker.Worker.do)."""
+
+    @abstractmethod
+    def wait(self, tickets: Collection[T]) -> Iterable[T]:
+        """The tickets of jobs that ended within a moment. Passes progress on."""
+
+    @abstractmethod
+    def ended(self, ticket: T) -> Ended:
+        """How a job ended. Raises WorkerLostError if its worker was lost."""
+
+    def each(self, function: Callable[[Any], R], jobs: Iterable[Any]) -> Iterator[tuple[Any, R]]:
+        """See Executor."""
         left = iter(jobs)
-        running: dict[Future[R], T] = {}
+        running: dict[T, _Attempts[Any]] = {}
+
+        def send(attempts: _Attempts[Any]) -> None:
+            content = pickle.dumps((function, attempts.job, attempts.refused()))
+            running[self.send(content)] = attempts
+
         while True:
-            for job in islice(left, _AHEAD * self._count - len(running)):
-                running[self._submit(function, job)] = job
+            for job in islice(left, max(AHEAD * self.workers - len(running), 0)):
+                send(_Attempts(job, Counter()))
             if not running:
                 return
-            for future in self._wait(running):
-                yield running.pop(future), future.result()
-
-    def _submit(self, function: Callable[[T], R], job: T) -> Future[R]:
-        assert self._threads is not None
-        if len(self._workers) < self._count:
-            with _ignoring_interrupts():
-                self._workers.append(Worker())
-            self._idle.put(self._workers[-1])
-        return self._threads.submit(self._do, function, job)
-
-    def _do(self, function: Callable[[T], R], job: T) -> R:
-        """Have a job done by a worker that has none: there are as many as threads."""
-        worker = self._idle.get()
-        try:
-            result: R = worker.do(function, job, self._add)
-            return result
-        finally:
-            self._idle.put(worker)
-
-    def _add(self, size: int, milliseconds: int) -> None:
-        with self._lock:
-            self._size += size
-            self._milliseconds += milliseconds
-
-    def _wait(self, futures: Collection[Future[R]]) -> set[Future[R]]:
-        """The futures that ended within a moment. Passes progress on."""
-        ended = wait(futures, _POLL_SECONDS, FIRST_COMPLETED).done
-        with self._lock:
-            done = self._size, self._milliseconds
-            self._size = self._milliseconds = 0
-        if any(done):
-            self._advance(*done)
-        return ended
-
-
-@contextmanager
-def _ignoring_interrupts() -> Iterator[None]:
-    """Have processes started inside ignore Ctrl-C from the first: they inherit that on POSIX.
-
-    Ctrl-C is for the process that can say what it means. Only its main thread may set this.
-    """
-    before = signal.getsignal(signal.SIGINT)
-    if before is None or current_thread() is not main_thread():
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+            for ticket in self.wait(running):
+                attempts = running.pop(ticket)
+                try:
+                    ended = self.ended(ticket)
+                except WorkerLostError as lost:
+                    send(attempts.after(lost))
+                else:
+                    yield attempts.job, ended.result()

@@ -1,25 +1,53 @@
-"""Progress of jobs, and of reading a recording."""
+"""What jobs report while they run: progress, and which recording comes next."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
 Progress = Callable[[int, int], None]  # bytes of input and milliseconds of sound since last call
 
-_report: Progress | None = None
+TRIES = 4  # a job is done again three times if its worker is lost
+_LOST = (
+    f"each of {TRIES} workers that read it was lost, perhaps for want of memory: "
+    "run the same again with fewer workers"
+)
+
+
+class Reports(NamedTuple):
+    """Where the jobs of a process report to, and what they must know."""
+
+    advance: Progress
+    begin: Callable[[str], None] = lambda _: None  # called with the path of each recording
+    lost: frozenset[str] = frozenset()  # paths of recordings that workers were lost with
+
+
+_reports: Reports | None = None
 
 
 def progressed(size: int, milliseconds: int = 0) -> None:
     """Report from a job the bytes of input and the sound that it did since its last report."""
-    if _report is not None:
-        _report(size, milliseconds)
+    if _reports is not None:
+        _reports.advance(size, milliseconds)
 
 
-def set_report(report: Progress | None) -> Progress | None:
-    """Have `report` called with what jobs of this process report; returns the one before."""
-    global _report
-    before, _report = _report, report
+def lost_with(path: Path) -> str | None:
+    """Report that a job comes to a recording now; returns why it is to be refused, if it is.
+
+    Call it before the recording is opened. If the worker is lost, the recording is blamed; once
+    TRIES workers were lost with it, it is refused as `worker_lost`, and the job goes on without it.
+    """
+    if _reports is None:
+        return None
+    _reports.begin(str(path))
+    return _LOST if str(path) in _reports.lost else None
+
+
+def set_reports(reports: Reports | None) -> Reports | None:
+    """Have the jobs of this process report there; returns where they reported before."""
+    global _reports
+    before, _reports = _reports, reports
     return before
 
 

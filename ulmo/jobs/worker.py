@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.spawn import get_executable
 from pathlib import Path
@@ -29,7 +29,7 @@ from threadpoolctl import threadpool_limits
 from ulmo.config import JobError
 from ulmo.config.descriptors import fill_descriptors
 from ulmo.jobs.memory import keep_freed_memory
-from ulmo.jobs.progress import Progress, set_report
+from ulmo.jobs.progress import Progress, Reports, set_reports
 from ulmo.no_pandas import hide_pandas
 
 _READY = b"\n<ulmo worker is ready>\n"
@@ -45,28 +45,68 @@ _OPTIONS |= {"isolated": "I", "optimize": "O"}
 _ALONE = "run the same with --workers 1 (in Python: workers=1)"
 
 
+class WorkerLostError(JobError):
+    """A worker was killed, or its host is gone, in the middle of a job.
+
+    recording: the path of the recording that the job had come to; empty if it had come to none.
+    times: how often that happened, one after the other.
+    """
+
+    def __init__(self, recording: str, times: int = 1) -> None:
+        super().__init__(recording, times)
+        self.recording, self.times = recording, times
+
+    def __str__(self) -> str:
+        return (
+            "a worker was killed, perhaps for want of memory: "
+            "run the same command with fewer --workers to go on"
+        )
+
+
+class Ended(NamedTuple):
+    """How a job ended: what it returned, or the error that it raised, pickled."""
+
+    value: bytes
+    failed: bool
+
+    def result(self) -> Any:
+        """What the job returned. Raises what it raised."""
+        value = pickle.loads(self.value)
+        if self.failed:
+            raise value
+        return value
+
+
 class _Message(NamedTuple):
     """What a worker says."""
 
     size: int  # bytes of input that were done since the last message
     milliseconds: int  # of sound, likewise
-    ended: bool = False  # whether the job has ended
-    result: Any = None
-    error: BaseException | None = None
+    recording: str | None = None  # the path of the recording that comes next
+    ended: Ended | None = None
 
 
 class Worker:
-    """A worker process. Raises JobError if it cannot be started."""
+    """A worker process. Raises JobError if it cannot be started.
 
-    def __init__(self) -> None:
+    folder, environment: its working folder and its environment; None: those of this process. With a
+    folder, no signal of a terminal reaches it.
+    """
+
+    def __init__(
+        self, folder: Path | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:
         if getattr(sys, "frozen", False):
             raise JobError(f"a frozen program has no Python to start workers with: {_ALONE}")
         root = str(Path(__file__).parents[2])
         path = [*(each for each in sys.path if isinstance(each, str)), root]
         script = _START.format(path=ascii(path))
         try:
+            place: dict[str, Any] = {"cwd": folder, "env": environment}
+            if folder is not None and os.name == "posix":
+                place["process_group"] = 0
             command = [get_executable() or "python", *_flags(), "-c", script]
-            self._process = Popen(command, stdin=PIPE, stdout=PIPE)
+            self._process = Popen(command, stdin=PIPE, stdout=PIPE, **place)
         except OSError as error:
             raise JobError(f"no worker can be started ({error.strerror}): {_ALONE}") from None
         assert self._process.stdin is not None
@@ -75,26 +115,31 @@ class Worker:
         self._output: IO[bytes] = self._process.stdout
         self._is_ready = False
 
-    def do(self, function: Callable[[Any], Any], job: Any, report: Progress) -> Any:
-        """Have a job done, and return its result or raise its error."""
-        content = pickle.dumps((function, job))
+    def do(
+        self, content: bytes, report: Progress, begin: Callable[[str], None] = lambda _: None
+    ) -> Ended:
+        """Have a job done: (function, argument, recordings to refuse), pickled.
+
+        `begin` is called with the path of each recording that it comes to. Raises WorkerLostError
+        if the process is killed; the progress of the job is then taken back.
+        """
+        recording, size, milliseconds = "", 0, 0
         try:
             if not self._is_ready:
                 self._await_start()
             _send(self._input, content)
             while True:
                 message: _Message = pickle.loads(_receive(self._output))
+                size, milliseconds = size + message.size, milliseconds + message.milliseconds
                 report(message.size, message.milliseconds)
-                if message.ended:
-                    break
+                if message.recording is not None:
+                    recording = message.recording
+                    begin(recording)
+                if message.ended is not None:
+                    return message.ended
         except (OSError, EOFError, ValueError):
-            raise JobError(
-                "a worker was killed, perhaps for want of memory: "
-                "run the same command with fewer --workers to go on"
-            ) from None
-        if message.error is not None:
-            raise message.error
-        return message.result
+            report(-size, -milliseconds)
+            raise WorkerLostError(recording) from None
 
     def _await_start(self) -> None:
         """Wait for the worker. What says nothing for long is another program, and is ended."""
@@ -125,6 +170,13 @@ class Worker:
         """End the process now, in the middle of its job."""
         with suppress(OSError):
             self._input.close()
+
+    def kill(self) -> None:
+        """End the process now, whatever it does, and wait for its end."""
+        self.stop()
+        self._process.kill()
+        self._process.wait()
+        self._output.close()
 
     def close(self) -> None:
         """End the process once its job is done."""
@@ -180,10 +232,15 @@ class _Reports:
             if time.monotonic() - self._sent > _REPORT_SECONDS:
                 self._send()
 
-    def end(self, **values: Any) -> None:
+    def begin(self, recording: str) -> None:
+        """Report a recording at once: the process may be killed by it."""
+        with self._lock:
+            self._send(recording=recording)
+
+    def end(self, ended: Ended) -> None:
         """Report the end of a job."""
         with self._lock:
-            self._send(ended=True, **values)
+            self._send(ended=ended)
 
     def _send(self, **values: Any) -> None:
         try:
@@ -211,7 +268,6 @@ def main() -> None:
         answers.write(_READY)
         answers.flush()
         reports = _Reports(answers)
-        set_report(reports.add)
         _work(jobs, reports)
 
 
@@ -231,14 +287,13 @@ def _end_with_parent() -> None:
 def _work(jobs: "SimpleQueue[bytes]", reports: _Reports) -> None:
     while content := jobs.get():
         try:
-            function, job = pickle.loads(content)
+            function, job, lost = pickle.loads(content)
+            set_reports(Reports(reports.add, reports.begin, lost))
             threadpool_limits(1)  # of the libraries that are loaded by now
-            result = function(job)
-            pickle.dumps(result)
+            ended = Ended(pickle.dumps(function(job)), failed=False)
         except BaseException as error:
-            reports.end(error=_portable(error))
-        else:
-            reports.end(result=result)
+            ended = Ended(pickle.dumps(_portable(error)), failed=True)
+        reports.end(ended)
 
 
 def _silence() -> None:

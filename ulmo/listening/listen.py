@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from fractions import Fraction
-from functools import lru_cache, partial
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,9 +20,10 @@ from ulmo.config import ClockSettings
 from ulmo.encoding import EncodedStretch
 from ulmo.formats.header import TokensHeader
 from ulmo.jobs.inputs import Found, input_file
-from ulmo.jobs.progress import ReadingProgress
+from ulmo.jobs.progress import ReadingProgress, lost_with
 from ulmo.listening.cells import SILENCE_DB, CellLevels, Cells
 from ulmo.listening.latents import with_latents
+from ulmo.listening.worker_tokenizer import opened
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.reading.audio import (
     Recording,
@@ -31,6 +32,7 @@ from ulmo.preprocessing.reading.audio import (
     open_recording,
 )
 from ulmo.preprocessing.reading.channels import in_turn
+from ulmo.preprocessing.reading.refusal import WORKER_LOST
 from ulmo.preprocessing.spectrogram import levels
 from ulmo.preprocessing.stretches import Stretch, plan_stretches, read_stretches
 from ulmo.preprocessing.times.clock import Clock, Span
@@ -175,19 +177,12 @@ class Job(NamedTuple):
     refused: tuple[str, str] | None = None  # reason and detail, if it is not to be heard
 
 
-@lru_cache(maxsize=1)
-def _opened(ref: TokenizerRef) -> Tokenizer:
-    return ref.open()
-
-
 def listen(tokenizer: Tokenizer | TokenizerRef, wanted: Wanted, job: Job) -> Listened:
     """Read a recording. One that cannot be read has a refusal, and no channels.
 
-    A worker is given a reference, and keeps its tokenizer between recordings. A recording that
-    changes while it is read is read once more.
+    A worker is given a reference. A recording that changes while it is read is read once more.
     """
-    if isinstance(tokenizer, TokenizerRef):
-        tokenizer = _opened(tokenizer)
+    tokenizer = opened(tokenizer)
     progress = ReadingProgress(input_file(job.found.source).size)
     return progress.read(
         partial(_listen_once, tokenizer, wanted, job, progress),
@@ -204,6 +199,8 @@ def _listen_once(
     try:
         if job.refused:
             raise RefusedError(*job.refused)
+        if lost := lost_with(source):
+            raise RefusedError(WORKER_LOST, lost)
         if job.given and job.given.file not in (None, (file.size, file.ends)):
             raise RefusedError("changed", _AGAIN)
         timing = clock.timing(source)

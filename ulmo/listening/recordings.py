@@ -12,10 +12,11 @@ from ulmo.formats.base import MOST_NAME
 from ulmo.formats.folder import folder_ledger
 from ulmo.formats.places import MANIFEST
 from ulmo.formats.read import read_corpus
-from ulmo.jobs.executor import Pool, worker_count
 from ulmo.jobs.inputs import Found, find_sources
 from ulmo.jobs.progress import Progress
+from ulmo.jobs.spread import BY_FILES, Spread
 from ulmo.listening.listen import Given, Job, Listened, Wanted, listen
+from ulmo.listening.worker_tokenizer import for_jobs
 from ulmo.storage.names import portable
 from ulmo.tokenizer import Tokenizer, TokenizerRef, load_tokenizer
 
@@ -44,7 +45,7 @@ class Sources(NamedTuple):
     found: Sequence[Found]
     wanted: Wanted
     tokens: Path | None = None  # take ids from here
-    workers: int | None = None
+    spread: Spread = BY_FILES
 
     @classmethod
     def of(
@@ -54,7 +55,7 @@ class Sources(NamedTuple):
         wanted: Wanted,
         *,
         tokens: Path | None = None,
-        workers: int | None = None,
+        spread: Spread = BY_FILES,
         left_out: Counter[str] | None = None,
     ) -> "Sources":
         """The recordings at some paths, and below folders. UserError for what cannot be heard."""
@@ -65,7 +66,7 @@ class Sources(NamedTuple):
                     f"--tokens {path}"
                 )
         found = find_sources(paths, left_out=left_out)
-        return cls(tokenizer, found, wanted, tokens, workers)
+        return cls(tokenizer, found, wanted, tokens, spread)
 
     @property
     def size(self) -> int:
@@ -122,29 +123,22 @@ class Sources(NamedTuple):
 
         Memory holds one recording for each worker.
         """
-        tokenizer: Tokenizer | TokenizerRef = self.tokenizer
-        workers = worker_count(self.workers, len(self.found))
-        if workers > 1:
-            ref = self.tokenizer.ref
-            tokenizer = ref._replace(threads=ref.threads or 1)
+        tokenizer, ready = for_jobs(self.tokenizer, self.spread, len(self.found))
         job = partial(_used, tokenizer, self.wanted, use)
-        with Pool(workers, begin(self.size)) as pool:
-            held: dict[int, T] = {}
-            due = 0
-            for (number, _), made in pool.each(job, enumerate(self.jobs())):
-                held[number] = made
-                while due in held:
-                    yield held.pop(due)
-                    due += 1
+        inputs = [each.source for each in self.found]
+        with self.spread.open(
+            len(inputs), begin(self.size), inputs=inputs, ready=ready
+        ) as executor:
+            yield from executor.in_order(job, self.jobs())
 
 
 def _used(
     tokenizer: Tokenizer | TokenizerRef,
     wanted: Wanted,
     use: Callable[[Listened], T],
-    numbered: tuple[int, Job],
+    job: Job,
 ) -> T:
-    return use(listen(tokenizer, wanted, numbered[1]))
+    return use(listen(tokenizer, wanted, job))
 
 
 def _files_of(tokens: Path) -> dict[str, tuple[int, int]]:

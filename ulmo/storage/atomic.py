@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import secrets
+import socket
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,6 +23,7 @@ from ulmo.storage.plain_file import NO_TRAP, lexists, naming
 _TEMPORARY = re.compile(r"\.(?P<owner>.+)\.[0-9a-f]+\.tmp", re.DOTALL)
 _NAME_BYTES = 64  # of an output's name in another name; file systems take 255, some 143
 _HASH_LETTERS = 16
+_HOST_LETTERS = 8
 _DAY = 86400  # seconds
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 # Errors of a disk, a connection or this process: they are not of one file and its name.
@@ -108,7 +110,7 @@ class _Temporary(NamedTuple):
 def _temporary(folder: OpenFolder, owner: str) -> Iterator[_Temporary]:
     """Open a new file in a folder, locked while it is open; at the end it is removed."""
     while True:
-        name = f".{short_name(owner)}.{secrets.token_hex(8)}.tmp"
+        name = f".{short_name(owner)}.{random_name()}.tmp"
         try:
             with folder.create(name) as file:
                 if try_lock(file.fileno()) is not False and folder.status(name) is not None:
@@ -116,6 +118,17 @@ def _temporary(folder: OpenFolder, owner: str) -> Iterator[_Temporary]:
                     return
         finally:
             folder.remove(name)
+
+
+def random_name() -> str:
+    """24 hexadecimal digits: 8 that stand for this machine, then 16 that nobody can foresee.
+
+    Machines that share storage never make one name, and a person sees which of them left a file.
+    Whether it is left over, its lock alone says: the kernel, or the server of the storage, lifts it
+    when the process or the machine is gone.
+    """
+    host = sha256(os.fsencode(socket.gethostname())).hexdigest()[:_HOST_LETTERS]
+    return f"{host}{secrets.token_hex(8)}"
 
 
 def try_lock(descriptor: int) -> bool | None:

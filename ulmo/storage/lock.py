@@ -33,6 +33,9 @@ _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOS
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
+_held: list[Path] = []  # lock files that this process holds
+
+
 class LockError(UserError, OSError):
     """An output cannot be written now: another job writes it, or its lock cannot be taken.
 
@@ -93,10 +96,12 @@ def locked(path: Path, what: Path, *, wait: float = _WAIT_SECONDS) -> Iterator[N
         remedy = "let yourself write there (chmod, chown), then run the same again"
         why = f"it cannot be locked: {name} cannot be made ({error.strerror}): {remedy}"
         raise LockError(error.errno, why, what) from None
+    _held.append(path)
     ours = path.lstat() if isinstance(lock, UnixFileLock) and path.exists() else None
     try:
         yield
     finally:
+        _held.remove(path)
         if ours is not None:  # other locks remove their file themselves
             with suppress(OSError), open_folder(path.parent) as folder:
                 status = folder.status(path.name)
@@ -130,6 +135,11 @@ def refuse_held(path: Path, what: Path) -> None:
     """Raise LockError if another job holds the lock file; make and change nothing."""
     if is_held(path):
         raise _taken(what, path)
+
+
+def held_locks() -> list[Path]:
+    """The lock files that this process holds."""
+    return list(_held)
 
 
 def is_left_lock(path: Path) -> bool:

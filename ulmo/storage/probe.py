@@ -2,17 +2,16 @@
 
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from ulmo.storage.atomic import claimed, try_lock
+from ulmo.storage.atomic import claimed, random_name, try_lock
 from ulmo.storage.open_folder import IS_POSIX, NO_LINK, open_folder
 from ulmo.storage.removal import remove_if_possible, remove_tree
 from ulmo.storage.walk import paths_in
 
-_NAME = re.compile(r"\.ulmo-names\.[0-9a-f]{16}\.tmp")
+_NAME = re.compile(r"\.ulmo-names\.[0-9a-f]{24}\.tmp")
 
 
 def is_probe(path: Path) -> bool:
@@ -28,7 +27,7 @@ def probe_folder(parent: Path) -> Iterator[Path]:
     """
     with ExitStack() as stack:
         while True:
-            path = parent / f".ulmo-names.{secrets.token_hex(8)}.tmp"
+            path = parent / f".ulmo-names.{random_name()}.tmp"
             path.mkdir()
             stack.callback(remove_if_possible, path)
             if not IS_POSIX:

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.conftest import SAMPLES
+from ulmo.jobs.spread import Spread
 from ulmo.listening.listen import Wanted
 from ulmo.listening.recordings import Sources
 from ulmo.pipelines.look.look import look
@@ -60,7 +61,7 @@ def write_page(tokenizer):
 
     def write(recording, page, **options):
         used = tokenizer.with_sound(options.pop("time_expansion", None))
-        sources = Sources.of(used, [recording], Wanted(), workers=1)
+        sources = Sources.of(used, [recording], Wanted(), spread=Spread(1))
         return look(sources, page, LookSettings(**options))
 
     return write

@@ -9,6 +9,7 @@ import soundfile
 
 from tests.conftest import SAMPLES
 from tests.pipelines.look.conftest import READY, Parts
+from ulmo.jobs.spread import Spread
 from ulmo.listening.listen import Wanted
 from ulmo.listening.recordings import Sources
 from ulmo.pipelines.look.html import make_page
@@ -311,7 +312,7 @@ def test_a_name_with_html_is_inert(opened, write_page, tmp_path):
 
 
 def test_served_pages_ask_this_computer_alone(browser, tokenizer):
-    sources = Sources.of(tokenizer, [SAMPLES / "harmonic_calls.wav"], Wanted(), workers=1)
+    sources = Sources.of(tokenizer, [SAMPLES / "harmonic_calls.wav"], Wanted(), spread=Spread(1))
     requests, complaints = [], []
     with Server(Pages(sources, LookSettings(impulses=False))) as server:
         Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()

@@ -16,6 +16,7 @@ from tests.commands import assert_refused, run
 from tests.pipelines.look.conftest import CALLS, Parts
 from ulmo.cli import exits
 from ulmo.cli.main import ulmo as command
+from ulmo.jobs.spread import Spread
 from ulmo.listening.listen import Wanted
 from ulmo.listening.recordings import Sources
 from ulmo.pipelines.look import recording
@@ -38,7 +39,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(folder, tokenizer):
-    sources = Sources.of(tokenizer, [folder], Wanted(), workers=1)
+    sources = Sources.of(tokenizer, [folder], Wanted(), spread=Spread(1))
     settings = LookSettings(impulses=False)
     with Server(Pages(sources, settings, folder)) as served:
         Thread(target=served.serve_forever, args=(0.05,), daemon=True).start()
@@ -148,7 +149,7 @@ def test_a_long_recording_has_parts(tokenizer, tmp_path, monkeypatch):
     path = tmp_path / "long.wav"
     noise = np.random.default_rng(0).normal(0, 0.1, 80_000).clip(-1, 1)
     soundfile.write(path, noise, 8000)
-    sources = Sources.of(tokenizer, [path], Wanted(), workers=1)
+    sources = Sources.of(tokenizer, [path], Wanted(), spread=Spread(1))
     pages = Pages(sources, LookSettings(impulses=False))
     parts = [Parts(pages.page(0, number).content).payload for number in range(3)]
     assert [part["recording"]["start_s"] for part in parts] == [0, 4, 8]

@@ -11,6 +11,7 @@ from tests.pipelines.recordings import contents, rows_of
 from tests.pipelines.verifying import change_rows
 from tests.pipelines.verifying import found as faults_in
 from ulmo.config import AugmentSettings, PrepSettings
+from ulmo.jobs.spread import Spread
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.preprocessing import preprocess
 from ulmo.preprocessing.normalize import Moments
@@ -91,7 +92,7 @@ def test_views_are_of_the_same_moments(audio, tmp_path):
 
 def test_workers_change_no_byte(audio, tmp_path):
     for workers in (1, 2):
-        prepare(audio[0], tmp_path / str(workers), SETTINGS, workers=workers)
+        prepare(audio[0], tmp_path / str(workers), SETTINGS, spread=Spread(workers))
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
 
 

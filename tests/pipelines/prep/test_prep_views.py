@@ -20,6 +20,7 @@ from tests.pipelines.recordings import (
 from tests.pipelines.training import MODEL, Silent
 from ulmo.config import AugmentSettings, ClockSettings
 from ulmo.dataset import split_by_recording
+from ulmo.jobs.spread import Spread
 from ulmo.pipelines.evaluate.evaluate import evaluate
 from ulmo.pipelines.prep import job as prep_job
 from ulmo.pipelines.prep import writer as prep_writer
@@ -186,7 +187,7 @@ class TestSameBytes:
         monkeypatch.setattr(prep_job, "_JOB_FILES", 2)
         outs = [tmp_path / f"out{workers}" for workers in (1, 2)]
         for workers, out in enumerate(outs, 1):
-            prepare(damaged, out, SETTINGS, **self.HOW, workers=workers)
+            prepare(damaged, out, SETTINGS, **self.HOW, spread=Spread(workers))
         assert contents(outs[0]) == contents(outs[1])
         assert len(list((outs[0] / "tiles").iterdir())) > 3
 

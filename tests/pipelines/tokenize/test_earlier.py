@@ -25,6 +25,7 @@ from tests.small_tokenizers import RATE
 from ulmo.cli.main import ulmo
 from ulmo.formats.folder import folder_ledger
 from ulmo.formats.read import read_corpus
+from ulmo.jobs.spread import Spread
 from ulmo.pipelines.tokenize import earlier, job
 from ulmo.pipelines.tokenize import tokenize as pipeline
 from ulmo.pipelines.verify.verify import verify
@@ -296,7 +297,7 @@ class TestWhatCannotBeRead:
                 return tokenize(tokenizer, drive.links, listener=listener, **how)
             options = job.TokenizeOptions(file_format="csv")
             return pipeline.tokenize_timeline(
-                tokenizer, [drive.links], options, out=out, workers=1, listener=listener
+                tokenizer, [drive.links], options, out=out, spread=Spread(1), listener=listener
             )[0]
 
         make()

@@ -10,6 +10,7 @@ from tests.oracles import wav_bytes
 from ulmo.cli import exits
 from ulmo.cli.main import ulmo
 from ulmo.cli.prep import prep as prep_command
+from ulmo.jobs.spread import Spread
 from ulmo.pipelines.verify.recordings import verify_recordings
 
 
@@ -18,7 +19,7 @@ def test_it_says_what_prep_would(workers, troubled, tmp_path):
     """Each recording that is not whole, and all frames that are missing."""
     run(prep_command, troubled, tmp_path / "tiles", *TINY, "--workers", 1)
     rows = pq.read_table(tmp_path / "tiles" / "recordings.parquet").to_pylist()
-    found = verify_recordings(troubled, workers=workers)
+    found = verify_recordings(troubled, spread=Spread(workers))
     wrong = {row["path"]: row for row in rows if row["status"] in ("partial", "refused")}
     assert {fault.path: fault.what for fault in found.faults} == {
         path: row["status"] for path, row in wrong.items()

@@ -88,7 +88,7 @@ class TestAmongTheTokens:
         assert found(out) >= expected
 
     def test_nor_the_name_of_parts_or_of_names_that_are_tried(self, out):
-        for name in (".t.csv.parts", f".ulmo-names.{'0a' * 8}.tmp"):
+        for name in (".t.csv.parts", f".ulmo-names.{'0a' * 12}.tmp"):
             put(out / "tokens" / name / "x.csv")
             assert (f"tokens/{name}/x.csv", "orphan") in found(out)
 

@@ -284,7 +284,7 @@ class TestTimelines:
 @pytest.mark.parametrize("mended_by", ["rerun", "repair"])
 def test_names_that_a_killed_job_tried(mended_by, tokens, again):
     before = contents(tokens)
-    probe = tokens / f".ulmo-names.{'0a' * 8}.tmp"
+    probe = tokens / f".ulmo-names.{'0a' * 12}.tmp"
     probe.mkdir()
     (probe / "A.tokens.npy").write_bytes(b"A.tokens.npy")
     assert found(tokens) == {(probe.name, "left_over")}

@@ -1,10 +1,11 @@
 """Tokens of labelled recordings, measured: labels told apart, robustness, rates, codebook."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,15 @@ from ulmo.evaluation.pairwise import distance_matrix, vector_distances
 from ulmo.evaluation.probe import Probe, by_line, histograms, mean_latents, probe
 from ulmo.evaluation.tally import count_by_band
 from ulmo.evaluation.verdict import Verdict
-from ulmo.pipelines.evaluate.encoders import AudioEncoder, latents_of
+from ulmo.jobs.spread import HERE, Spread
+from ulmo.listening.worker_tokenizer import for_jobs
+from ulmo.pipelines.evaluate.encoders import (
+    AudioEncoder,
+    Encoding,
+    latents_of,
+    tokens_by,
+    vectors_by,
+)
 from ulmo.pipelines.evaluate.labelled import Sounds, find_labelled
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.preprocessing.spectrogram import find_constants, normalized_levels
@@ -32,6 +41,9 @@ _Counts = NDArray[np.int64]
 _Progress = Callable[[str, int, int], object]  # what is measured, how much is done, and all
 
 _MAX_CELLS = 2e9  # pairs of spectrogram frames that ABX compares, at most: a minute of one core
+
+
+_HERE = Encoding()
 
 
 class AudioPlan(NamedTuple):
@@ -114,24 +126,26 @@ class EncoderFigures(NamedTuple):
         *,
         seed: int = 0,
         progress: _Progress = lambda *_: None,
+        encoding: Encoding = _HERE,
     ) -> "EncoderFigures":
         """Measure anything that turns samples into ids, on sounds at its sample rate."""
         total, size = len(sounds.sounds), encoder.codebook_size
+        samples = [sound.samples for sound in sounds.sounds]
         grids, masks = [], []
-        for number, (samples, *_) in enumerate(sounds.sounds):
-            ids = encoder.encode(samples)
+        for ids, mask in encoding.each(partial(tokens_by, encoding.source or encoder), samples):
             grids.append(ids)
-            masks.append(encoder.sound(samples, ids))
-            progress("tokens", number + 1, total)
+            masks.append(mask)
+            progress("tokens", len(grids), total)
         ids, sound = np.concatenate(grids), np.concatenate(masks)
         counts = count_by_band(ids, np.ones_like(sound), size)
         sound_counts = count_by_band(ids, sound, size)
         folds = split_folds(sounds.labels, sounds.sources, sounds.speakers, seed=seed)
         shares = histograms(grids, masks, size)
         changed = encoder.robustness(
-            [sound.samples for sound in sounds.sounds],
+            samples,
             seed=seed,
             progress=lambda done: progress("robustness", done, total),
+            **encoding._asdict(),
         )
         return cls(
             abx=_abx("tokens", grids, sounds, "identical", progress),
@@ -194,12 +208,14 @@ class LatentFigures(NamedTuple):
         folds: Folds,
         *,
         progress: _Progress = lambda *_: None,
+        encoding: Encoding = _HERE,
     ) -> "LatentFigures":
         """Measure a function from samples (n,) to vectors (time, band, EMB)."""
         latents = []
-        for number, sound in enumerate(sounds.sounds):
-            latents.append(latents_of_samples(sound.samples))
-            progress("latents", number + 1, len(sounds.sounds))
+        job = partial(vectors_by, encoding.source or latents_of_samples)
+        for found in encoding.each(job, [sound.samples for sound in sounds.sounds]):
+            latents.append(found)
+            progress("latents", len(latents), len(sounds.sounds))
         means = mean_latents(latents)
         return cls(
             abx=_abx("latents", latents, sounds, "cosine", progress),
@@ -229,22 +245,30 @@ class AudioEvaluation(NamedTuple):
 
     @classmethod
     def measure(
-        cls, tokenizer: Tokenizer, plan: AudioPlan, progress: _Progress = lambda *_: None
+        cls,
+        tokenizer: Tokenizer,
+        plan: AudioPlan,
+        progress: _Progress = lambda *_: None,
+        spread: Spread = HERE,
     ) -> "AudioEvaluation":
         """Measure a tokenizer on labelled recordings; what labels do not allow takes no time.
 
-        Raises UserError if the labels cannot be read, or none of the recordings.
+        spread: where recordings are encoded; they are read and compared in this process. Raises
+        UserError if the labels cannot be read, or none of the recordings.
         """
         left_out: Counter[str] = Counter()
         sounds = _chosen_sounds(tokenizer, plan, left_out, progress)
         missing = why_no_abx(sounds.labels, sounds.speakers)
         encoder = AudioEncoder.of(tokenizer)
-        tokens = EncoderFigures.measure(encoder, sounds, seed=plan.seed, progress=progress)
-        latents = scores_abx = codes_abx = spectrogram_abx = None
+        with _encoding(tokenizer, spread, len(sounds.sounds)) as encoding:
+            told: Any = {"progress": progress, "encoding": encoding}
+            tokens = EncoderFigures.measure(encoder, sounds, seed=plan.seed, **told)
+            latents = None
+            if not (missing and tokens.folds.missing and tokens.neighbours.missing):
+                at = latents_of(tokenizer)
+                latents = LatentFigures.measure(at, sounds, tokens.folds, **told)
+        scores_abx = codes_abx = spectrogram_abx = None
         step = 1
-        if not (missing and tokens.folds.missing and tokens.neighbours.missing):
-            at = latents_of(tokenizer)
-            latents = LatentFigures.measure(at, sounds, tokens.folds, progress=progress)
         if not missing:
             if encoder.substitution is not None:
                 by_scores = substitution_distance(encoder.substitution)
@@ -273,6 +297,17 @@ class AudioEvaluation(NamedTuple):
             spectrogram_abx=spectrogram_abx,
             spectrogram_step=step,
         )
+
+
+@contextmanager
+def _encoding(tokenizer: Tokenizer, spread: Spread, recordings: int) -> Iterator[Encoding]:
+    """Where recordings are encoded; workers live as long as the block."""
+    source, ready = for_jobs(tokenizer, spread, recordings)
+    if isinstance(source, Tokenizer):
+        yield _HERE
+        return
+    with spread.open(recordings, lambda *_: None, ready=ready) as executor:
+        yield Encoding(executor.in_order, source)
 
 
 def _vectors(tokenizer: Tokenizer) -> Array:

@@ -1,8 +1,8 @@
 """What turns recordings into ids or latents, and how many ids stay the same under changes."""
 
 from collections.abc import Callable, Iterable
-from functools import partial
-from typing import NamedTuple
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,11 +12,12 @@ from ulmo.bundle.session import Session
 from ulmo.encoding import Columns, encode_columns
 from ulmo.evaluation.agreement import Agreement, agreement
 from ulmo.evaluation.silence import is_sound, patch_levels
+from ulmo.listening.worker_tokenizer import opened
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.reading.audio import resample
 from ulmo.preprocessing.spectrogram import find_constants, levels, normalized_levels
 from ulmo.preprocessing.stretches import whole
-from ulmo.tokenizer import Tokenizer
+from ulmo.tokenizer import Tokenizer, TokenizerRef
 
 
 def _everything(samples: Array, ids: Ids) -> Mask:
@@ -83,22 +84,72 @@ class AudioEncoder(NamedTuple):
         *,
         seed: int = 0,
         progress: Callable[[int], object] = lambda done: None,
+        each: Callable[..., Iterable[Any]] = map,
+        source: "AudioEncoder | TokenizerRef | None" = None,
     ) -> dict[str, Agreement]:
         """Agreement of the tokens of recordings (n,), at the encoder's rate, under each change.
 
         The noise of each recording follows from the seed and its number. `progress` receives the
-        number of recordings done.
+        number of recordings done. `each` and `source` as in Encoding.
         """
         found = dict.fromkeys(_CHANGES, Agreement())
-        for number, samples in enumerate(recordings):
-            ids = self.encode(samples)
-            sound = self.sound(samples, ids)
-            for name, change in _CHANGES.items():
-                rng = np.random.default_rng([seed, number])
-                changed = change(samples, np.arange(len(ids)), self, rng)
-                found[name] += agreement(ids, self.encode(changed.samples), changed.columns, sound)
-            progress(number + 1)
+        job = partial(_agreements_by, source or self, seed)
+        for done, one in enumerate(each(job, enumerate(recordings))):
+            found = {name: found[name] + one[name] for name in found}
+            progress(done + 1)
         return found
+
+    def agreements(self, samples: Array, number: int, *, seed: int) -> dict[str, Agreement]:
+        """The same of one recording."""
+        ids = self.encode(samples)
+        sound = self.sound(samples, ids)
+        found = {}
+        for name, change in _CHANGES.items():
+            rng = np.random.default_rng([seed, number])
+            changed = change(samples, np.arange(len(ids)), self, rng)
+            found[name] = agreement(ids, self.encode(changed.samples), changed.columns, sound)
+        return found
+
+
+@lru_cache(maxsize=1)
+def _of_tokenizer(ref: TokenizerRef) -> AudioEncoder:
+    return AudioEncoder.of(opened(ref))
+
+
+@lru_cache(maxsize=1)
+def _latents_of(ref: TokenizerRef) -> Callable[[Array], Array]:
+    return latents_of(opened(ref))
+
+
+def _encoder_of(encoder: AudioEncoder | TokenizerRef) -> AudioEncoder:
+    """The encoder that a job was given; a worker opens a reference once."""
+    return _of_tokenizer(encoder) if isinstance(encoder, TokenizerRef) else encoder
+
+
+def vectors_by(source: Callable[[Array], Array] | TokenizerRef, samples: Array) -> Array:
+    """Vectors (time, band, EMB) of samples (n,), by a function, or by the tokenizer named."""
+    return (_latents_of(source) if isinstance(source, TokenizerRef) else source)(samples)
+
+
+def tokens_by(encoder: AudioEncoder | TokenizerRef, samples: Array) -> tuple[Ids, Mask]:
+    """Ids (time, band) of samples (n,), and which of them are sound."""
+    used = _encoder_of(encoder)
+    ids = used.encode(samples)
+    return ids, used.sound(samples, ids)
+
+
+def _agreements_by(
+    encoder: AudioEncoder | TokenizerRef, seed: int, numbered: tuple[int, Array]
+) -> dict[str, Agreement]:
+    number, samples = numbered
+    return _encoder_of(encoder).agreements(samples, number, seed=seed)
+
+
+class Encoding(NamedTuple):
+    """Where recordings are encoded."""
+
+    each: Callable[..., Iterable[Any]] = map  # from a function and its arguments, to its results
+    source: TokenizerRef | None = None  # of the tokenizer, if that is not in this process
 
 
 def latents_of(tokenizer: Tokenizer) -> Callable[[Array], Array]:

@@ -20,6 +20,7 @@ from ulmo.dataset import Loudness, ModelOutput, split_by_recording, tallies
 from ulmo.evaluation.tally import Metrics, Reconstruction, Tally
 from ulmo.evaluation.verdict import Verdict
 from ulmo.jobs.best_effort import BestEffort
+from ulmo.jobs.spread import HERE, Spread
 from ulmo.pictures.axes import refuse_foreign_picture
 from ulmo.pipelines.evaluate.audio import AudioEvaluation, AudioPlan
 from ulmo.pipelines.evaluate.pictures import PICTURES, draw_pictures
@@ -128,6 +129,7 @@ def evaluate(
     batch_size: int = 16,
     threads: int = 0,
     limits: Limits = LIMITS,
+    spread: Spread = HERE,
     report: Path | None = None,
     progress: _Progress = lambda *_: None,
     warn: Callable[[str], None] = print,
@@ -161,7 +163,7 @@ def evaluate(
         )
         counted["tiles"] = on_tiles.band_counts, on_tiles.sound_band_counts
     if audio is not None:
-        on_audio = AudioEvaluation.measure(tokenizer, audio, progress)
+        on_audio = AudioEvaluation.measure(tokenizer, audio, progress, spread)
         tokens = on_audio.tokens
         counted["recordings"] = tokens.band_counts, tokens.sound_band_counts
     pictures: dict[str, Path] = {}

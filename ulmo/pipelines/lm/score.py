@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.arrays import Indices
+from ulmo.bundle.token_model import DEFAULT_LM
 from ulmo.config import JobError, UserError
 from ulmo.formats.event_files import event_format_of, publish_events
 from ulmo.formats.events import CHANNEL, RECORDING, START, UTC_TIME, Column, Place
@@ -190,9 +191,10 @@ def write_scores(
                     write(score_row(model, row))
                 done({"path": stored.header.recording, "status": "ok"})
         if heard is not None:
-            bundle = model.bundle
-            known = bundle.folder.absolute(), bundle.manifest.fingerprint
-            for found, rows in heard.each(partial(_use, *known, not together), listener.begin):
+            place = model.bundle.folder.absolute()
+            folder = None if place == DEFAULT_LM.absolute() else place
+            use = partial(_use, folder, model.manifest.fingerprint, not together)
+            for found, rows in heard.each(use, listener.begin):
                 for each in rows:
                     if isinstance(each, TokenRow):
                         held.append(each)
@@ -223,15 +225,15 @@ def _check_times(heard: Sources) -> None:
 
 
 @lru_cache(maxsize=1)
-def _opened(folder: Path, fingerprint: str) -> TokenModel:
+def _opened(folder: Path | None, fingerprint: str) -> TokenModel:
     model = load_token_model(folder)
     if model.manifest.fingerprint != fingerprint:
-        raise JobError(f"{folder} was replaced meanwhile: run the same again")
+        raise JobError(f"{model.bundle.folder} was replaced meanwhile: run the same again")
     return model
 
 
 def _use(
-    folder: Path, fingerprint: str, score: bool, listened: Listened
+    folder: Path | None, fingerprint: str, score: bool, listened: Listened
 ) -> tuple[dict[str, Any], list[TokenRow | ScoredRow]]:
     """The facts of a recording, and its channels, scored or not. Runs where it is read."""
     model = _opened(folder, fingerprint)

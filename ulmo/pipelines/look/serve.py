@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from ulmo.config import JobError, UserError, printable
 from ulmo.jobs.inputs import Found
+from ulmo.jobs.spread import HERE
 from ulmo.listening.recordings import Sources
 from ulmo.pipelines.look.html import make_index, make_page, make_trouble
 from ulmo.pipelines.look.look import check_channel
@@ -97,7 +98,7 @@ class Pages:
         return Answer(HTTPStatus.UNPROCESSABLE_ENTITY, make_trouble(name, printable(words)))
 
     def _hear(self, number: int) -> HeardRecording:
-        sources = self._sources._replace(found=[self.found[number]], workers=1)
+        sources = self._sources._replace(found=[self.found[number]], spread=HERE)
         length = Length.of(sources)
         shown_s = length.most_s if length.seconds is None else min(length.seconds, length.most_s)
         return hear_recording(sources, self._settings, length, shown_s)

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ulmo.config import PrepSettings
+from ulmo.jobs.executor import Executor
 from ulmo.jobs.inputs import InputFile, input_file
 from ulmo.jobs.outcome import Prepared
-from ulmo.jobs.progress import ReadingProgress
+from ulmo.jobs.progress import ReadingProgress, lost_with
+from ulmo.jobs.spread import Spread
 from ulmo.pipelines.prep.writer import Disk, TileWriter
 from ulmo.preprocessing.augment import draw_view, generator, view_tiles
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
@@ -22,7 +24,7 @@ from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.reading.audio import Recording, RefusedError, channel_list, open_recording
 from ulmo.preprocessing.reading.channels import in_turn
-from ulmo.preprocessing.reading.refusal import MAY_PASS
+from ulmo.preprocessing.reading.refusal import MAY_PASS, WORKER_LOST
 from ulmo.preprocessing.spectrogram import find_constants, normalized_tiles
 from ulmo.preprocessing.store import ROWS, TilesManifest, tiles_per_shard
 from ulmo.preprocessing.stretches import Stretch, read_stretches, tile_grid
@@ -101,9 +103,14 @@ class Source(NamedTuple):
 
     audio_dir: Path
     files: Sequence[InputFile]
-    workers: int
+    spread: Spread
     # Called with the bytes of all inputs; returns a callback taking the bytes done since last call.
     progress: Callable[[int], Callable[[int], None]]
+
+    def open(self, jobs: int, advance: Callable[[int], None], output: Path) -> Executor:
+        """What runs the jobs of some recordings, which write below `output`; to be entered."""
+        paths = [self.audio_dir / file.path for file in self.files]
+        return self.spread.open(jobs, lambda size, _: advance(size), inputs=paths, output=output)
 
 
 def plan_of(files: Sequence[InputFile]) -> str:
@@ -221,6 +228,8 @@ def _try_job(
             writer.begin(portable(path))
             progress.append(ReadingProgress(planned.size))
             try:
+                if lost := lost_with(job.audio_dir / path):
+                    raise RefusedError(WORKER_LOST, lost)
                 timing = clock.timing(job.audio_dir / path)
                 if path in earlier.refused:
                     raise earlier.refused[path]

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from ulmo.config import UserError
-from ulmo.jobs.executor import Pool
 from ulmo.jobs.inputs import InputFile
 from ulmo.jobs.outcome import Prepared
 from ulmo.pipelines.prep.changes import (
@@ -152,11 +151,10 @@ class PrepOutput:
         ledger.update()  # first: a folder without prep.json is not ours
         self._make_folders()
         advance = source.progress(sum(file.size for file in source.files))
-        workers = min(source.workers, len(source.files))
-        with Pool(workers, lambda size, _: advance(size)) as pool:
+        with source.open(len(source.files), advance, self._folder) as executor:
             settings = ledger.manifest.settings
             if settings.learns_constants and ledger.manifest.normalization is None:
-                learned = corpus_constants(pool, source.audio_dir, source.files, settings)
+                learned = corpus_constants(executor, source.audio_dir, source.files, settings)
                 plan = ledger.manifest.plan if learned.is_final else _OTHERS
                 ledger.update(
                     normalization=learned.normalization, learned_of=learned.learned_of, plan=plan
@@ -171,7 +169,8 @@ class PrepOutput:
                 missing = [job for job in jobs if job.index not in keys]
                 if keys:
                     advance(sum(job.size for job in jobs if job.index in keys))
-                for batch, results in pool.each(run_jobs, in_batches(missing, workers)):
+                batches = in_batches(missing, executor.workers)
+                for batch, results in executor.each(run_jobs, batches):
                     for job, made in zip(batch, results, strict=True):
                         keys[job.index] = [row.key for row in made.rows]
                         for row in made.rows:
@@ -360,8 +359,8 @@ class PrepOutput:
         prefixes = {prefix_of(name) for name in names}
         jobs = [job for job in self._jobs() if job.prefix in prefixes]
         advance = self._source.progress(sum(job.size for job in jobs))
-        with Pool(min(self._source.workers, len(jobs)), lambda size, _: advance(size)) as pool:
-            found = pool.each(run_jobs, [[job] for job in jobs])
+        with self._source.open(len(jobs), advance, self._folder) as executor:
+            found = executor.each(run_jobs, [[job] for job in jobs])
             return [(job, made.tile_rows) for (job,), (made,) in found]
 
     def _replace(self, wanted: TilesManifest) -> None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ulmo.config import LIMITS, AugmentSettings, ClockSettings, Limits, PrepSettings
 from ulmo.jobs.inputs import list_inputs
 from ulmo.jobs.outcome import FlagCount, count_flags
+from ulmo.jobs.spread import HERE, Spread
 from ulmo.pipelines.prep.job import Source, plan_of
 from ulmo.pipelines.prep.output import PrepOutput
 from ulmo.pipelines.prep.replacement import finish_replacement
@@ -54,12 +55,12 @@ def prepare(
     *,
     augment: AugmentSettings | None = None,
     clock: ClockSettings | None = None,
-    workers: int = 1,
+    spread: Spread = HERE,
     accept_changes: bool = False,
     limits: Limits = LIMITS,
     progress: Callable[[int], Callable[[int], None]] = lambda _: lambda _: None,
 ) -> PrepSummary:
-    """Prepare every recording below a folder.
+    """Prepare every recording below a folder, where `spread` says.
 
     `progress` is called with the bytes of all recordings, and returns a callback taking the bytes
     done since its last call. With `accept_changes`, recordings of a complete output that changed or
@@ -78,7 +79,7 @@ def prepare(
     left_out: Counter[str] = Counter()
     files = list_inputs(audio_dir, out_dir, left_out)
     times.check(file.path.name for file in files)
-    source = Source(audio_dir, files, workers, progress)
+    source = Source(audio_dir, files, spread, progress)
     wanted = TilesManifest(settings=settings, augment=augment, clock=clock, plan=plan_of(files))
     output = PrepOutput(out_dir, source, wanted, accept_changes=accept_changes)
     if output.is_finished:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import PrepSettings
-from ulmo.jobs.executor import Pool
+from ulmo.jobs.executor import Executor
 from ulmo.jobs.inputs import InputFile
+from ulmo.jobs.progress import lost_with
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import MIN_SCALE, MIN_SCALE_PCEN, Moments, Normalization
 from ulmo.preprocessing.reading.audio import RefusedError, channel_list, open_recording
 from ulmo.preprocessing.reading.channels import in_turn
-from ulmo.preprocessing.reading.refusal import MAY_PASS
+from ulmo.preprocessing.reading.refusal import MAY_PASS, WORKER_LOST
 from ulmo.preprocessing.spectrogram import measure
 from ulmo.preprocessing.stretches import read_stretches, tile_grid
 from ulmo.preprocessing.times.clock import Clock
@@ -51,7 +52,7 @@ def _chosen(files: Sequence[InputFile]) -> list[InputFile]:
 
 
 def corpus_constants(
-    pool: Pool, folder: Path, files: Sequence[InputFile], settings: PrepSettings
+    executor: Executor, folder: Path, files: Sequence[InputFile], settings: PrepSettings
 ) -> Constants:
     """Mean and spread of stretches of recordings that are evenly spread over the list.
 
@@ -62,7 +63,7 @@ def corpus_constants(
     least = MIN_SCALE_PCEN if settings.normalization == "pcen" else MIN_SCALE
     left, found = chosen, dict[InputFile, _Measured]()
     for _ in range(2):
-        found |= pool.each(partial(_measure_stretches, settings, each, folder), left)
+        found |= executor.each(partial(_measure_stretches, settings, each, folder), left)
         left = [file for file in left if file.size and found[file].reason in MAY_PASS]
     moments = sum((found[file].moments for file in chosen), Moments())
     return Constants(moments.normalization(least), learned_of(files), not left)
@@ -76,6 +77,8 @@ def _measure_stretches(
     frontend = build_frontend(settings)
     moments = Moments()
     try:
+        if lost := lost_with(path):
+            raise RefusedError(WORKER_LOST, lost)
         timing = Clock().timing(path)
         with open_recording(path, full_scale=settings.full_scale) as recording:
             is_planned = (recording.size, recording.mtime_ns) == (file.size, file.mtime_ns)

@@ -21,6 +21,7 @@ from ulmo.formats.events import (
     Column,
     Events,
 )
+from ulmo.jobs.spread import Spread
 from ulmo.listening.classes import NO_CLASSES, Classes
 from ulmo.listening.listen import Wanted, refusals
 from ulmo.listening.recordings import Begin, Sources, path_arguments, tokenizer_of
@@ -94,6 +95,7 @@ def regions(
     repeats: Events | str | Path | None = None,
     clock: ClockSettings | None = None,
     workers: int | None = 1,
+    dask: str | None = None,
 ) -> Events:
     """The stretches of sound in recordings that are not background, as the command finds them.
 
@@ -106,6 +108,7 @@ def regions(
         get the classes of the repeats in them.
     clock: how the times of recordings are found; None: as the command finds them.
     workers: processes; None: by cores and files.
+    dask: address of a Dask scheduler, on whose workers the recordings are read (docs/scale.md).
 
     Returns rows (dicts) with the columns of docs/regions.md; `refused` names the recordings that
     could not be heard. UserError for what the command refuses.
@@ -121,7 +124,7 @@ def regions(
         path_arguments("sources", sources),
         wanted,
         tokens=None if tokens is None else path_argument("tokens", tokens),
-        workers=workers,
+        spread=Spread(workers, dask),
     )
     made = list(found_regions(heard, Classes.of(repeats)))
     rows = [row for each in made for row in each.rows]

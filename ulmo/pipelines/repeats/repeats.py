@@ -13,6 +13,7 @@ from ulmo.config import ClockSettings, UserError
 from ulmo.config.arguments import instance_of, path_argument
 from ulmo.formats.event_files import event_format_of, publish_events
 from ulmo.formats.events import REPEAT_COLUMNS, Events
+from ulmo.jobs.spread import Spread
 from ulmo.listening.cells import Cells
 from ulmo.listening.channels import Channel
 from ulmo.listening.examples import Example
@@ -47,6 +48,7 @@ def repeats(
     impulses: bool = True,
     clock: ClockSettings | None = None,
     workers: int | None = 1,
+    dask: str | None = None,
 ) -> Events:
     """What recurs in recordings or tokens, as the command finds it.
 
@@ -62,6 +64,7 @@ def repeats(
     impulses: whether to look for clicks, pulses and ticks in the samples, too.
     clock: how the times of recordings are found; None: as the command finds them.
     workers: processes; None: by cores and files.
+    dask: address of a Dask scheduler, on whose workers the recordings are read (docs/scale.md).
 
     Returns rows (dicts) with the columns of docs/repeats.md; `refused` names the recordings that
     could not be heard. UserError for what the command refuses.
@@ -79,7 +82,7 @@ def repeats(
             paths if example is None else example.among(paths),
             Wanted(channels, clock=clock or ClockSettings()),
             tokens=None if tokens is None else path_argument("tokens", tokens),
-            workers=workers,
+            spread=Spread(workers, dask),
         )
         found = find(heard, settings)
     return Events(REPEAT_COLUMNS, found.rows, refusals(found.facts))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fractions import Fraction
-from functools import lru_cache, partial
+from functools import partial
 from itertools import chain, count, takewhile
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
@@ -25,7 +25,8 @@ from ulmo.formats.publish import (
 )
 from ulmo.jobs.inputs import InputFile, input_file
 from ulmo.jobs.outcome import Tokenized
-from ulmo.jobs.progress import ReadingProgress
+from ulmo.jobs.progress import ReadingProgress, lost_with
+from ulmo.listening.worker_tokenizer import opened
 from ulmo.pipelines.tokenize.pieces import Piece, read_held, write_joined
 from ulmo.pipelines.tokenize.plan import Planned
 from ulmo.pipelines.tokenize.timeline import Recorded
@@ -33,7 +34,7 @@ from ulmo.preprocessing.frontends import count_frames
 from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.reading.audio import Recording, RefusedError, channel_list, open_recording
 from ulmo.preprocessing.reading.channels import in_turn
-from ulmo.preprocessing.reading.refusal import MAY_PASS
+from ulmo.preprocessing.reading.refusal import MAY_PASS, WORKER_LOST
 from ulmo.preprocessing.stretches import (
     PlannedStretch,
     Stretch,
@@ -81,22 +82,15 @@ def by_name(planned: Planned, result: Result) -> Result:
     return result._replace(outcome=row)
 
 
-@lru_cache(maxsize=1)
-def _opened(ref: TokenizerRef) -> Tokenizer:
-    return ref.open()
-
-
 def tokenize_recording(
     tokenizer: Tokenizer | TokenizerRef, options: TokenizeOptions, planned: Planned
 ) -> Result:
     """Write the tokens of a recording, a file for each channel; none if it is refused.
 
     Its earlier tokens are removed then, unless the refusal may pass. A worker is given a
-    reference, and keeps its tokenizer between recordings. A recording that changes while it is read
-    is read once more.
+    reference. A recording that changes while it is read is read once more.
     """
-    if isinstance(tokenizer, TokenizerRef):
-        tokenizer = _opened(tokenizer)
+    tokenizer = opened(tokenizer)
     progress = ReadingProgress(input_file(planned.source).size)
     return progress.read(
         partial(_tokenize_once, tokenizer, options, planned, progress),
@@ -115,6 +109,8 @@ def _tokenize_once(
     made: list[Stored] = []
     new: list[Path] = []  # outputs that are not as an earlier job wrote them
     try:
+        if lost := lost_with(source):
+            raise RefusedError(WORKER_LOST, lost)
         timing = clock.timing(source)
         if timing.log != file.log:
             raise RefusedError("changed", "its log was changed while it was read: try later")

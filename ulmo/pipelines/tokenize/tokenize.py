@@ -4,7 +4,6 @@ files and folders -> plan -> recordings, in this process or in several -> files 
                                               with --timeline: -> one file, gaps between them
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -36,9 +35,10 @@ from ulmo.formats.publish import (
     stream_paths,
 )
 from ulmo.formats.readme import foreign_lines, lacks_readme, write_readme
-from ulmo.jobs.executor import Pool, worker_count
 from ulmo.jobs.inputs import input_file
 from ulmo.jobs.progress import Progress
+from ulmo.jobs.spread import BY_FILES, Spread
+from ulmo.listening.worker_tokenizer import for_jobs
 from ulmo.pipelines.tokenize.earlier import Earlier, is_as_written
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, by_name, tokenize_recording
 from ulmo.pipelines.tokenize.parts import Parts, made_of, parts_of, stays
@@ -52,7 +52,7 @@ from ulmo.storage.lock import LOCK, lock_path, locked, locked_name
 from ulmo.storage.names import portable
 from ulmo.storage.probe import is_probe
 from ulmo.storage.walk import paths_in
-from ulmo.tokenizer import Tokenizer, TokenizerRef
+from ulmo.tokenizer import Tokenizer
 
 
 class Listener(NamedTuple):
@@ -70,7 +70,7 @@ def tokenize_files(
     options: TokenizeOptions,
     *,
     out: Path | None = None,
-    workers: int | None = None,
+    spread: Spread = BY_FILES,
     listener: Listener,
 ) -> list[Result]:
     """Write the tokens of every recording. One that is refused has no outputs; the rest go on.
@@ -79,7 +79,7 @@ def tokenize_files(
     each recording. A folder gets a ledger as well (formats/folder.py), and recordings that it has
     already are not tokenized again.
     """
-    job = _Job(tokenizer, options, workers, listener)
+    job = _Job(tokenizer, options, spread, listener)
     job.check()
     plan = plan_outputs(sources, out, options.file_format, options.channels, listener.left_out)
     job.check_names(plan)
@@ -159,7 +159,7 @@ def tokenize_timeline(
     options: TokenizeOptions,
     *,
     out: Path,
-    workers: int | None = None,
+    spread: Spread = BY_FILES,
     listener: Listener,
 ) -> tuple[list[Result], Timeline | None]:
     """Write the tokens of consecutive recordings to one file, with `<gap>` between them.
@@ -169,7 +169,7 @@ def tokenize_timeline(
     `stays`. A ledger lies beside `out`; if it has the same recordings, nothing is done. Raises
     UserError, before any is tokenized, if the time of one is not known, or if they overlap.
     """
-    job = _Job(tokenizer, options, workers, listener)
+    job = _Job(tokenizer, options, spread, listener)
     job.check()
     if options.channels == "each":
         raise UserError("a timeline has one channel: set --channels to mix, or to a number")
@@ -233,7 +233,7 @@ class _Job(NamedTuple):
 
     tokenizer: Tokenizer
     options: TokenizeOptions
-    workers: int | None
+    spread: Spread
     listener: Listener
 
     def check(self) -> None:
@@ -373,19 +373,21 @@ class _Job(NamedTuple):
         self, plan: Sequence[Planned], earlier: Earlier | None = None
     ) -> Generator[tuple[Planned, Result], None, None]:
         """Each recording as it ends, which with several workers is not the order of the plan."""
-        tokenizer: Tokenizer | TokenizerRef = self.tokenizer
-        workers = worker_count(self.workers, len(plan))
-        if workers > 1:
-            ref, cores = self.tokenizer.ref, os.cpu_count() or 1
-            tokenizer = ref._replace(threads=ref.threads or max(cores // workers, 1))
+        tokenizer, ready = for_jobs(self.tokenizer, self.spread, len(plan))
         size = sum(_size_of(planned.source) for planned in plan)
         first, later = earlier.in_turn(plan) if earlier else (plan, [])
-        with Pool(workers, self.listener.begin(size)) as pool:
+        with self.spread.open(
+            len(plan),
+            self.listener.begin(size),
+            inputs=[planned.source for planned in plan],
+            output=next((planned.folder for planned in plan), None),
+            ready=ready,
+        ) as executor:
             job = partial(tokenize_recording, tokenizer, self.options)
-            yield from pool.each(job, first)
+            yield from executor.each(job, first)
             if earlier and later:
                 room = {earlier.made_room(planned): planned for planned in later}
-                for planned, result in pool.each(job, room):
+                for planned, result in executor.each(job, room):
                     yield room[planned], result
 
 

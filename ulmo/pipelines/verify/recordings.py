@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import UserError
-from ulmo.jobs.executor import Pool, worker_count
 from ulmo.jobs.inputs import find_recordings, input_file
-from ulmo.jobs.progress import Progress, ReadingProgress
+from ulmo.jobs.progress import Progress, ReadingProgress, lost_with
+from ulmo.jobs.spread import BY_FILES, Spread
 from ulmo.pipelines.verify.verify import Verified
 from ulmo.preprocessing.reading.audio import RefusedError, open_recording
 from ulmo.preprocessing.reading.opening import refusing
+from ulmo.preprocessing.reading.refusal import WORKER_LOST
 from ulmo.preprocessing.times.clock import Clock
 from ulmo.preprocessing.times.soundtrap import unread_log
 from ulmo.storage.faults import READ, Fault
@@ -24,6 +25,7 @@ from ulmo.storage.sidecar import sidecar_path
 _BETTER_COPY = (
     "copy it again if there is a better copy; ulmo-prep and ulmo-tokenize use what can be read"
 )
+_AGAIN = "run ulmo verify again with fewer workers"
 _BETTER_LOG = "copy it again; ulmo-prep and ulmo-tokenize flag the recording as time_not_linear"
 
 
@@ -41,14 +43,15 @@ class _Facts(NamedTuple):
 def verify_recordings(
     place: Path,
     *,
-    workers: int | None = None,
+    spread: Spread = BY_FILES,
     begin: Callable[[int], Progress] = lambda _: lambda *_: None,
 ) -> Verified:
     """Read every recording below a folder, or one file, and find those that are not whole.
 
     A recording that was repaired is whole: all its sound was read. A log beside a recording is read
-    too. `begin` is called with the bytes of all recordings, and returns a callback for the bytes
-    and milliseconds done since its last call. Raises UserError if there is no recording.
+    too. `spread` says where they are read. `begin` is called with the bytes of all recordings, and
+    returns a callback for the bytes and milliseconds done since its last call. Raises UserError if
+    there is no recording.
     """
     left_out: Counter[str] = Counter()
     folder, names = place, [Path()]
@@ -60,8 +63,8 @@ def verify_recordings(
         raise UserError(f"{place} is neither a file nor a folder")
     paths = [folder / name for name in names]
     size = sum(input_file(path).size for path in paths)
-    with Pool(worker_count(workers, len(paths)), begin(size)) as pool:
-        found = dict(pool.each(_read_whole, paths))
+    with spread.open(len(paths), begin(size), inputs=paths) as executor:
+        found = dict(executor.each(_read_whole, paths))
     counts = Counter(facts.status for facts in found.values())
     named = {status: count for status, count in sorted(counts.items()) if count}
     frames = sum(facts.frames for facts in found.values())
@@ -82,6 +85,8 @@ def _read_whole(path: Path) -> _Facts:
     progress = ReadingProgress(input_file(path).size)
     clock, timing, log = Clock(), None, None
     try:
+        if lost := lost_with(path):
+            raise RefusedError(WORKER_LOST, lost)
         with refusing(path):
             log = unread_log(path)
         timing = clock.timing(path)
@@ -111,4 +116,6 @@ def _fault(name: str, facts: _Facts) -> Fault | None:
     detail = f"{facts.reason} ({facts.detail}){frames if facts.status == 'partial' else ''}"
     if facts.reason == "unreadable":
         return Fault(name, "unreadable", detail, READ)
+    if facts.reason == WORKER_LOST:
+        return Fault(name, "unreadable", detail, _AGAIN)
     return Fault(name, "partial" if facts.status == "partial" else "refused", detail, _BETTER_COPY)

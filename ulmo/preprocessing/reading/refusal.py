@@ -9,7 +9,8 @@ Status = Literal["ok", "repaired", "partial", "refused"]
 
 MOST_DETAIL = 500  # characters
 CHANGED = "the file was changed while it was read: try again later"
-MAY_PASS = frozenset({"unreadable", "changed"})  # reasons that may not hold at another time
+WORKER_LOST = "worker_lost"  # the workers that read it were lost
+MAY_PASS = frozenset({"unreadable", "changed", WORKER_LOST})  # may not hold at another time
 UNKNOWN_LENGTH = "how many frames are missing is not known"
 
 

@@ -1,0 +1,300 @@
+"""Jobs on the workers of a Dask cluster; dask_worker.py has what runs there."""
+
+import logging
+import os
+import pickle
+import secrets
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Lock
+from typing import Any, ClassVar, NamedTuple, Self
+
+from ulmo.config import JobError, UserError, one_line, printable
+from ulmo.config.extras import require
+from ulmo.jobs.dask_worker import Done, Run, Seen, admit, do_job, end_run, versions
+from ulmo.jobs.environment import FOREIGN
+from ulmo.jobs.executor import RemoteExecutor, Request
+from ulmo.jobs.worker import Ended, WorkerLostError
+from ulmo.storage.lock import held_locks
+
+LOCAL = "local"  # the address of a cluster in this process
+_POLL_SECONDS = 0.2
+_COUNT_SECONDS = 2.0  # workers may come and go; they are counted so often
+_CONNECT_SECONDS = 10.0
+_WORKERS_SECONDS = 30.0  # that the first worker may take to come
+_INPUTS = 8  # that each worker must see as the driver does
+
+
+class _Told(NamedTuple):
+    """What a job has reported so far."""
+
+    size: int = 0
+    milliseconds: int = 0
+    recording: str = ""  # the last one that it came to
+
+
+class DaskCluster(RemoteExecutor[str]):
+    """Runs jobs on the workers of a Dask cluster.
+
+    Paths must lead to the same files on all machines. Before any work, each worker must show that
+    it has the same versions, the same bundle, sees the same files, and sees the driver's locks:
+    UserError for the first that does not. Dask does a job again if its worker is lost.
+    """
+
+    words: ClassVar[str] = "the workers of a Dask cluster"
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(request)
+        require("distributed")
+        self._name = f"ulmo-{secrets.token_hex(8)}"
+        self._client: Any = None
+        self._stack = ExitStack()
+        self._futures: dict[str, Any] = {}
+        self._sent = 0
+        self._ended: SimpleQueue[str] = SimpleQueue()  # keys
+        self._lock = Lock()
+        self._told: dict[str, _Told] = {}
+        self._size = self._milliseconds = 0  # done, and not passed on
+        self._count, self._counted_at = 0, 0.0
+        self._run = Run(
+            name=self._name,
+            versions=versions(),
+            folder=str(Path.cwd()),
+            environment={k: v for k, v in os.environ.items() if k.startswith(FOREIGN)},
+            files=_seen([*_some(request.inputs), *held_locks()]),
+            locks=tuple(str(path.absolute()) for path in held_locks()),
+            ready=pickle.dumps((_call, request.ready, frozenset())) if request.ready else b"",
+        )
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(_silence())
+            self._client = stack.enter_context(_client(self.request))
+            self._client.subscribe_topic(self._name, self._hear)
+            stack.callback(self._end_run)
+            self._admit()
+            self._stack = stack.pop_all()
+        count = self.workers
+        workers = "1 worker" if count == 1 else f"{count} workers"
+        self.request.say(f"dask        {workers}{_dashboard(self._client)}")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(Exception):
+            if self._futures:
+                self._client.cancel(list(self._futures.values()), force=True)
+        self._futures.clear()
+        self._stack.close()
+
+    @property
+    def workers(self) -> int:
+        """Threads of all Dask workers: each does a job at a time."""
+        if time.monotonic() - self._counted_at > _COUNT_SECONDS:
+            before = self._count
+            with self._talking():
+                self._count = sum(self._client.nthreads().values())
+            self._counted_at = time.monotonic()
+            if before and not self._count:
+                self.request.say("dask        no worker is left: waiting for one")
+        return max(self._count, 1)
+
+    def send(self, content: bytes) -> str:
+        """See RemoteExecutor."""
+        self._sent += 1
+        key = f"{self._name}-{self._sent}"
+        with self._talking():
+            future = self._client.submit(do_job, self._run, content, key=key, pure=False)
+        self._futures[key] = future
+        future.add_done_callback(lambda _: self._ended.put(key))
+        return key
+
+    def wait(self, tickets: Collection[str]) -> list[str]:
+        """See RemoteExecutor."""
+        found = []
+        with suppress(Empty):
+            found.append(self._ended.get(timeout=_POLL_SECONDS))
+            while True:
+                found.append(self._ended.get_nowait())
+        self._advance()
+        return found
+
+    def ended(self, ticket: str) -> Ended:
+        """See RemoteExecutor."""
+        from distributed.scheduler import KilledWorker
+
+        future = self._futures.pop(ticket)
+        with self._lock:
+            told = self._told.get(ticket, _Told())
+        try:
+            with self._talking():
+                done: Done = future.result()
+        except KilledWorker as killed:
+            self._tell(ticket, _Told())
+            times = killed.allowed_failures + 1 if told.recording else 1
+            raise WorkerLostError(told.recording, times) from None
+        if done.complaint:
+            raise UserError(done.complaint)
+        self._tell(ticket, _Told(done.size, done.milliseconds))
+        if done.ended is None:
+            raise WorkerLostError(done.lost or "")
+        del self._told[ticket]
+        self._advance()
+        return done.ended
+
+    def _advance(self) -> None:
+        """Pass progress on."""
+        with self._lock:
+            done = self._size, self._milliseconds
+            self._size = self._milliseconds = 0
+        if any(done):
+            self.request.advance(*done)
+
+    def _hear(self, event: tuple[float, Any]) -> None:
+        """A worker reports how far a job is: key, bytes, milliseconds, recording."""
+        key, *told = event[1]
+        if key in self._futures:
+            self._tell(key, _Told(*told))
+
+    def _tell(self, key: str, told: _Told) -> None:
+        with self._lock:
+            before = self._told.get(key, _Told())
+            self._told[key] = told
+            self._size += told.size - before.size
+            self._milliseconds += told.milliseconds - before.milliseconds
+
+    def _admit(self) -> None:
+        """Compare each worker with this process. Raises UserError for the first that differs."""
+        with self._talking():
+            waiting = {
+                address: self._client.submit(
+                    admit, self._run, workers=[address], key=f"{self._name}-{address}", pure=False
+                )
+                for address in self._client.nthreads()
+            }
+            while waiting:
+                for address, future in tuple(waiting.items()):
+                    if future.done():
+                        del waiting[address]
+                        if complaint := _result(future):
+                            raise UserError(f"the Dask worker {address} cannot help: {complaint}")
+                there = self._client.nthreads() if waiting else {}
+                waiting = {each: waiting[each] for each in waiting if each in there}
+                time.sleep(0.02 if waiting else 0)
+
+    def _end_run(self) -> None:
+        """End what still runs for this run: nothing writes once this returns."""
+        with suppress(Exception):
+            if self._client.status == "running":
+                self._client.run(end_run, self._name)
+
+    @contextmanager
+    def _talking(self) -> Iterator[None]:
+        """Errors of the connection as a JobError of one line."""
+        from distributed import CancelledError
+        from distributed.comm import CommClosedError
+
+        try:
+            yield
+        except (CancelledError, CommClosedError, TimeoutError):
+            raise JobError(
+                f"the Dask scheduler at {self.request.address} is gone, or has let go of the jobs: "
+                "start it again, and run the same command again to go on"
+            ) from None
+
+
+def _call(ready: Callable[[], object]) -> None:
+    ready()
+
+
+def _some(paths: Collection[Path]) -> list[Path]:
+    """A few of the inputs, evenly spread."""
+    listed = list(paths)
+    step = max(len(listed) // _INPUTS, 1)
+    return [*listed[::step], *listed[-1:]]
+
+
+def _seen(paths: Collection[Path]) -> tuple[Seen, ...]:
+    found = []
+    for path in paths:
+        with suppress(OSError):  # it cannot be read here, and gets its row
+            found.append(Seen.of(path))
+    return tuple(found)
+
+
+def _result(future: Any) -> str:
+    """What a worker complains of; empty if it does not."""
+    try:
+        return str(future.result())
+    except ModuleNotFoundError as error:
+        return f"it has no {error.name}: install the same ulmo there"
+    except Exception as error:
+        return one_line(error)
+
+
+@contextmanager
+def _client(request: Request) -> Iterator[Any]:
+    """A client of the cluster, which has a worker. UserError if there is none."""
+    from distributed import Client, LocalCluster
+
+    with ExitStack() as stack:
+        address: Any = request.address
+        if address == LOCAL:
+            address = stack.enter_context(
+                LocalCluster(
+                    n_workers=request.workers,
+                    threads_per_worker=1,
+                    processes=False,
+                    dashboard_address=":0",
+                )
+            )
+        try:
+            if address is request.address:
+                _check_address(address)
+            client = stack.enter_context(
+                Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+            )
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"no Dask scheduler answers at {printable(request.address)} ({one_line(error)}): "
+                "start one with `dask scheduler`, or name the address that it prints"
+            ) from None
+        try:
+            client.wait_for_workers(1, timeout=_WORKERS_SECONDS)
+        except TimeoutError:
+            raise UserError(
+                f"the Dask scheduler at {request.address} has no workers: "
+                f"start some with `dask worker {request.address}`"
+            ) from None
+        yield client
+
+
+def _check_address(address: str) -> None:
+    """Raise ValueError for what is no address: a client of it would take long to give up."""
+    from distributed.comm.addressing import parse_address, parse_host_port
+    from distributed.comm.registry import get_backend
+
+    scheme, place = parse_address(address)
+    get_backend(scheme)
+    if scheme != "inproc":
+        parse_host_port(place)
+
+
+def _dashboard(client: Any) -> str:
+    """Where the dashboard is; empty if there is none."""
+    services = client.scheduler_info()["services"]
+    return f"; dashboard at {client.dashboard_link}" if "dashboard" in services else ""
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep Dask's log from the terminal: what matters of it is raised."""
+    logger = logging.getLogger("distributed")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
