@@ -90,9 +90,9 @@ class Tokenizer(Decoder):
         manifest = bundle.manifest
         self.unk_quantile, self.prep = unk_quantile, manifest.prep
         place = bundle.place if isinstance(bundle.place, str) else bundle.place.absolute()
+        own = None if place == DEFAULT.absolute() else place
         self.ref = TokenizerRef(
-            *(place if place != DEFAULT.absolute() else None, manifest.fingerprint, threads),
-            *(device, unk_quantile, self.prep, limits),
+            *(own, manifest.fingerprint, threads, device, unk_quantile, self.prep, limits)
         )
         self._thresholds: Array | None = None
         if unk_quantile is not None:
