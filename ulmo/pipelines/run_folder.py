@@ -16,7 +16,7 @@ def held_run(run_dir: Path, resume: str) -> Iterator[None]:
     """Make the folder of a run and hold its lock; what ends it early says how to go on.
 
     resume: the command that resumes the run. KeyboardInterrupt after Ctrl-C, and JobError if the
-    disk is full or another host was lost, all with that command.
+    disk is full, both with that command.
     """
     make_folder(run_dir, "choose another")
     go_on = f"go on with {resume}"
@@ -26,8 +26,6 @@ def held_run(run_dir: Path, resume: str) -> Iterator[None]:
     except KeyboardInterrupt as interrupt:
         saved = str(interrupt) or "interrupted"
         raise KeyboardInterrupt(f"{saved}: {go_on}") from None
-    except ConnectionError as error:
-        raise JobError(f"{error}, and {go_on}") from None
     except OSError as error:
         if not is_full(error):
             raise
