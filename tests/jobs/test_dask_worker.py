@@ -56,7 +56,6 @@ GONE = Seen("gone.wav", 1, 1)
         ({"files": (GONE,)}, "gone.wav is not there, or is another file"),
         ({"files": (Seen("x.wav", 6, 1),)}, "x.wav is not there, or is another file"),
         ({"locks": ("x.wav",)}, "x.wav does not look locked"),
-        ({"ready": packed(fail, 1)}, "unlucky"),
     ],
 )
 def test_one_that_differs_says_how_in_one_line(run_of, changes, words):
@@ -66,6 +65,13 @@ def test_one_that_differs_says_how_in_one_line(run_of, changes, words):
     with pytest.raises(UserError, match=words):
         raise UserError(said)
     with pytest.raises(UserError, match=words):
+        dask_worker._take(run)
+
+
+def test_one_that_cannot_open_the_bundle_says_so_before_its_first_job(run_of):
+    run = run_of(ready=packed(fail, 1))
+    assert admit(run) == ""
+    with pytest.raises(UserError, match="unlucky"):
         dask_worker._take(run)
 
 

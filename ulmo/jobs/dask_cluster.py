@@ -136,7 +136,7 @@ class DaskCluster(RemoteExecutor[str]):
             times = killed.allowed_failures + 1 if told.recording else 1
             raise WorkerLostError(told.recording, times) from None
         if done.complaint:
-            raise UserError(done.complaint)
+            raise UserError(f"the Dask worker {done.address} cannot help: {done.complaint}")
         self._tell(ticket, _Told(done.size, done.milliseconds))
         if done.ended is None:
             raise WorkerLostError(done.lost or "")
@@ -168,21 +168,12 @@ class DaskCluster(RemoteExecutor[str]):
     def _admit(self) -> None:
         """Compare each worker with this process. Raises UserError for the first that differs."""
         with self._talking():
-            waiting = {
-                address: self._client.submit(
-                    admit, self._run, workers=[address], key=f"{self._name}-{address}", pure=False
-                )
-                for address in self._client.nthreads()
-            }
-            while waiting:
-                for address, future in tuple(waiting.items()):
-                    if future.done():
-                        del waiting[address]
-                        if complaint := _result(future):
-                            raise UserError(f"the Dask worker {address} cannot help: {complaint}")
-                there = self._client.nthreads() if waiting else {}
-                waiting = {each: waiting[each] for each in waiting if each in there}
-                time.sleep(0.02 if waiting else 0)
+            found = self._client.run(admit, self._run, on_error="return")
+        for address, complaint in found.items():
+            if isinstance(complaint, Exception):  # it cannot even call this function
+                complaint = f"{one_line(complaint)}: install the same ulmo there"
+            if complaint:
+                raise UserError(f"the Dask worker {address} cannot help: {complaint}")
 
     def _end_run(self) -> None:
         """End what still runs for this run: nothing writes once this returns."""
@@ -222,16 +213,6 @@ def _seen(paths: Collection[Path]) -> tuple[Seen, ...]:
         with suppress(OSError):  # it cannot be read here, and gets its row
             found.append(Seen.of(path))
     return tuple(found)
-
-
-def _result(future: Any) -> str:
-    """What a worker complains of; empty if it does not."""
-    try:
-        return str(future.result())
-    except ModuleNotFoundError as error:
-        return f"it has no {error.name}: install the same ulmo there"
-    except Exception as error:
-        return one_line(error)
 
 
 @contextmanager

@@ -61,6 +61,7 @@ class Done(NamedTuple):
     ended: Ended | None = None
     lost: str | None = None  # the recording that it had come to when its process was killed
     complaint: str = ""  # why it cannot be done here
+    address: str = ""  # of the Dask worker that complains
     size: int = 0  # of progress, all of it
     milliseconds: int = 0
 
@@ -101,8 +102,13 @@ def versions() -> dict[str, str]:
 def admit(run: Run) -> str:
     """Have a Dask worker take part in a run; returns a line that says why it cannot.
 
-    What an earlier driver left here on the same output is ended first.
+    What an earlier driver left here on the same output is ended first. No worker process is started
+    and nothing is waited for: it runs beside the jobs of other drivers.
     """
+    try:
+        _check(run)
+    except (UserError, OSError) as error:
+        return one_line(error)
     with _changing:
         for name, processes in _runs.items():
             if name != run.name:
@@ -110,11 +116,7 @@ def admit(run: Run) -> str:
             if name != run.name and set(processes.locks) & set(run.locks):
                 processes.end()
                 _over.add(name)
-    try:
-        worker = _take(run)
-        _give_back(run, worker)
-    except (UserError, JobError, OSError) as error:
-        return one_line(error)
+        _runs.setdefault(run.name, _Processes(run.locks, [], set()))
     return ""
 
 
@@ -135,7 +137,7 @@ def do_job(run: Run, content: bytes) -> Done:
     try:
         worker = _take(run)
     except (UserError, JobError, OSError) as error:
-        return Done(complaint=one_line(error))
+        return Done(complaint=one_line(error), address=dask_worker.address)
     watch = _Watch(run.name, key, dask_worker, worker)
     try:
         ended = worker.do(content, watch.add, watch.begin)
