@@ -5,6 +5,7 @@ command runs, Ctrl-C raises KeyboardInterrupt, which undoes what is half done; a
 the process at once. This module imports nothing slow.
 """
 
+import gc
 import os
 import signal
 from importlib import import_module
@@ -22,6 +23,10 @@ _FOREIGN = (
     *("SOXR_", "OPENCV_", "OPENBLAS_CORETYPE"),
     *("KERAS_", "ONEDNN_", "DNNL_", "XLA_", "TF_XLA_", "TF_ENABLE_", "TF_DISABLE_"),
 )
+
+# New objects after which Python looks for garbage. Its own 700 makes it look 200 times while modules
+# are imported, which is a seventh of a short command; 50,000 objects are a few MB.
+_GARBAGE = 50_000
 
 _heard: list[int] = []  # the signal, once it was heard while a command ran
 
@@ -48,6 +53,7 @@ def tokenize() -> None:
 
 def _run(module: str, name: str, how: "dict[str, Any]") -> None:
     """Run a command. Workers inherit the environment that is left, too."""
+    gc.set_threshold(_GARBAGE)
     for setting in [each for each in os.environ if each.startswith(_FOREIGN)]:
         del os.environ[setting]
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # nohup, or `&`

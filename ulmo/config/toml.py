@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
+from pydantic import Field
 
 from ulmo.config.base import Settings
 from ulmo.config.errors import UserError, one_line
@@ -23,11 +24,11 @@ _LONG_KEY = re.compile(
 class Config(Settings):
     """The tables that a TOML file may have: [prep], [augment], [clock], [model], [train]."""
 
-    prep: PrepSettings = PrepSettings()
-    augment: AugmentSettings = AugmentSettings()
-    clock: ClockSettings = ClockSettings()
-    model: ModelSettings = ModelSettings()
-    train: TrainSettings = TrainSettings()
+    prep: PrepSettings = Field(default_factory=PrepSettings)
+    augment: AugmentSettings = Field(default_factory=AugmentSettings)
+    clock: ClockSettings = Field(default_factory=ClockSettings)
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    train: TrainSettings = Field(default_factory=TrainSettings)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
