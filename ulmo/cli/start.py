@@ -24,8 +24,8 @@ _FOREIGN = (
     *("KERAS_", "ONEDNN_", "DNNL_", "XLA_", "TF_XLA_", "TF_ENABLE_", "TF_DISABLE_"),
 )
 
-# New objects after which Python looks for garbage. Its own 700 makes it look 200 times while modules
-# are imported, which is a seventh of a short command; 50,000 objects are a few MB.
+# New objects after which Python looks for garbage. With its own 700, it looks so often while modules
+# are imported that this is a seventh of a short command; 50,000 objects are a few MB.
 _GARBAGE = 50_000
 
 _heard: list[int] = []  # the signal, once it was heard while a command ran

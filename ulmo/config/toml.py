@@ -1,11 +1,9 @@
 """Settings files: TOML both ways."""
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
-import tomli_w
 from pydantic import Field
 
 from ulmo.config.base import Settings
@@ -36,6 +34,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
     Raises UserError for an unknown key or a bad value.
     """
+    import tomllib
+
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: cannot be read as TOML: it is no file")
     try:
@@ -54,6 +54,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def to_toml(tables: dict[str, Settings]) -> str:
     """Settings as TOML, one table for each group; a setting that is None is left out."""
+    import tomli_w
+
     return tomli_w.dumps(
         {name: settings.model_dump(exclude_none=True) for name, settings in tables.items()}
     )

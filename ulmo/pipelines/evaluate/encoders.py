@@ -122,7 +122,7 @@ def latents_of(tokenizer: Tokenizer) -> Callable[[Array], Array]:
         parts = [np.empty((0, model.bands, model.embedding_dim), np.float32)]
         parts += [
             columns.latents
-            for columns in encode_columns(blocks, run, model)
+            for columns in encode_columns(blocks, run, model, any_width=tokenizer.is_any_width)
             if columns.latents is not None
         ]
         return np.concatenate(parts)
