@@ -24,8 +24,8 @@ _FOREIGN = (
     *("KERAS_", "ONEDNN_", "DNNL_", "XLA_", "TF_XLA_", "TF_ENABLE_", "TF_DISABLE_"),
 )
 
-# New objects after which Python looks for garbage. With its own 700, it looks so often while modules
-# are imported that this is a seventh of a short command; 50,000 objects are a few MB.
+# New objects after which Python looks for garbage: a few MB. With its own 700 it does so hundreds
+# of times while modules are imported, which was a seventh of a short command.
 _GARBAGE = 50_000
 
 _heard: list[int] = []  # the signal, once it was heard while a command ran

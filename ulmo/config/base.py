@@ -21,9 +21,7 @@ class Settings(BaseModel):
 
     groups: ClassVar[dict[str, tuple[str, ...]]] = {}  # fields by their heading in `--help`
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> Self:

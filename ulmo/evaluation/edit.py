@@ -21,7 +21,8 @@ def edit(costs: Costs, lengths: Indices, whole: float) -> tuple[Floats, Floats]:
 
     `costs` (n, m, p) are the distances of their frames, from 0 to `whole`, the cost of a frame that
     is inserted or deleted; the result is from 0 to `whole`, too, and the same in both directions.
-    Costs after the end of an item have no effect. One antidiagonal of all p items is computed at a time, from the two before it.
+    Costs after the end of an item have no effect. One antidiagonal of all p items is computed at a
+    time, from the two before it.
     """
     n, m, p = costs.shape
     cells = costs.reshape(n * m, p)

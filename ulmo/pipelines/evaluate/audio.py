@@ -130,6 +130,7 @@ class EncoderFigures(NamedTuple):
         shares = histograms(grids, masks, size)
         changed = encoder.robustness(
             [sound.samples for sound in sounds.sounds],
+            known=list(zip(grids, masks, strict=True)),
             seed=seed,
             progress=lambda done: progress("robustness", done, total),
         )
