@@ -1,4 +1,5 @@
-"""The files that tokens are written to, for other programs to open. One file and one line each.
+"""The files that tokens are written to, for other programs to open. One file and one line each,
+and a line of words in `ulmo.config.FORMAT_TRAITS`.
 
     with publish_tokens(path, "parquet") as writer:     # ulmo.formats.publish
         writer.begin(header)
