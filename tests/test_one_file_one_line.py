@@ -1,8 +1,8 @@
 """A front end, quantizer, objective or format is one class in one file, and a line in its table.
 
 Quantizers, objectives and formats have a second line: `--help`, settings and bundles know their
-traits without Keras or arrays. A toy is added just so; then help, the command, `ulmo inspect` and the contract tests
-know it.
+traits without Keras or arrays. A toy is added just so; then help, the command, `ulmo inspect` and
+the contract tests know it.
 """
 
 import tomllib
