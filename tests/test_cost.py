@@ -286,7 +286,7 @@ from ulmo.bundle.graph import encoder_graph
 from ulmo.bundle.session import Session
 from ulmo.bundle.weights import weight_shapes
 from ulmo.config import ModelSettings
-from ulmo.encoding import encoding_cost
+from ulmo.encoding import encoding_cost, window_columns
 
 def status(name):
     lines = open("/proc/self/status")
@@ -304,7 +304,9 @@ for options in ({"codebook_size": 8192}, {"width": 16, "time_stride": 1, "freque
     model = ModelSettings(**{"tile_size": 256, "time_stride": 4, "frequency_stride": 4, **options})
     weights = {name: rng.normal(0, 0.1, s).astype("f4") for name, s in weight_shapes(model).items()}
     before, after = (-(-n // model.time_stride) for n in model.time_context)
-    tiles = rng.normal(0, 1, (1, 256, (before + 30 + after) * model.time_stride, 1)).astype("f4")
+    columns = window_columns(model, any_width=True)
+    frames = (before + columns + after) * model.time_stride
+    tiles = rng.normal(0, 1, (1, 256, frames, 1)).astype("f4")
     cost = encoding_cost(model, 100)
     grown = measured(Session(encoder_graph(model, weights).to_bytes()), "tiles", tiles)
     found.append((grown + 1, cost.bytes - cost.memory["weights"]))

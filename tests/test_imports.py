@@ -284,6 +284,10 @@ def test_help_of_events_is_light(command):
     assert re.match(rf"Usage: command {command} .*\n", output)
 
 
+def test_help_of_tokenize_loads_no_arrays():
+    run(entry_point("ulmo-tokenize"), "--help", heavy={*FRAMEWORKS, "numpy", "onnxruntime"})
+
+
 @pytest.fixture
 def bundle(tmp_path):
     prep = PrepSettings(frontend="stft", tile_size=32, sample_rate=2000, hop_length=20)

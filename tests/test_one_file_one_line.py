@@ -1,8 +1,8 @@
 """A front end, quantizer, objective or format is one class in one file, and a line in its table.
 
-Quantizers and objectives have a second line: `--help`, settings and bundles know their traits
-without Keras. A toy is added just so; then help, the command, `ulmo inspect` and the contract tests
-know it.
+Quantizers, objectives and formats have a second line: `--help`, settings and bundles know their
+traits without Keras or arrays. A toy is added just so; then help, the command, `ulmo inspect` and
+the contract tests know it.
 """
 
 import tomllib
@@ -21,7 +21,7 @@ from tests.preprocessing import test_frontends
 from tests.toys import ToyEventFormat, ToyFormat, ToyFrontEnd, ToyObjective, ToyQuantizer
 from ulmo.bundle.bundle import read_bundle
 from ulmo.cli.main import ulmo
-from ulmo.config import OBJECTIVE_TRAITS, QUANTIZER_TRAITS, Config, PrepSettings
+from ulmo.config import FORMAT_TRAITS, OBJECTIVE_TRAITS, QUANTIZER_TRAITS, Config, PrepSettings
 from ulmo.formats import FORMATS
 from ulmo.formats.events import EVENT_FORMATS
 from ulmo.formats.read import read_corpus
@@ -133,8 +133,10 @@ def test_a_format_of_events(audio, tmp_path, monkeypatch):
 
 def test_a_format(audio, make_bundle, tmp_path, monkeypatch):
     monkeypatch.setitem(FORMATS, "toy", ToyFormat)
+    monkeypatch.setitem(FORMAT_TRAITS, "toy", ToyFormat.traits)
     for command in ("tokenize", "convert"):
         assert "|toy]" in page(command)
+        assert f"toy ({ToyFormat.traits.words})" in page(command)
     prep = PrepSettings(frontend="stft", tile_size=16, sample_rate=RATE, hop_length=HOP)
     bundle = make_bundle(tmp_path / "tokenizer", prep, time_stride=4)
     source, target = audio / "0.wav", audio / "0.tokens.hex"

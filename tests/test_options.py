@@ -12,6 +12,7 @@ from ulmo.config import (
     ModelSettings,
     PrepSettings,
     TrainSettings,
+    help_texts,
 )
 
 ALL = [AugmentSettings, ClockSettings, ModelSettings, PrepSettings, TrainSettings]
@@ -45,8 +46,8 @@ def page():
 def test_every_setting_has_one_heading_and_one_short_sentence(settings):
     names = [name for group in settings.groups.values() for name in group]
     assert sorted(names) == sorted(settings.model_fields)
-    for name, field in settings.model_fields.items():
-        first = field.description.split("\n")[0]
+    for name in settings.model_fields:
+        first = help_texts(settings)[name].split("\n")[0]
         assert first.endswith((".", "%Y%m%d_%H%M%S.")), name
         assert len(first) <= 100, name
 

@@ -1,6 +1,8 @@
 """Block sizes, threads and batch sizes change no bit of the tokens."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 import ulmo.encoding
 from tests.small_tokenizers import HOP, PLANS, RATE, WINDOW, sound
 from ulmo.config import UserError
+from ulmo.encoding import Columns, is_any_width
 from ulmo.preprocessing.frontends import FRONTENDS
 
 pytestmark = pytest.mark.filterwarnings(
@@ -86,6 +89,38 @@ def test_blocks_of_any_size(frontend, size, tokenizer_of):
 def test_a_stream_of_any_plan(plan, tokenizer_of):
     samples = sound(7777)
     check_stream(tokenizer_of(plan=plan), samples, np.split(samples, range(500, 7777, 500)))
+
+
+class Narrow(NamedTuple):
+    """A run whose distances depend on the width of the window, as on some machines."""
+
+    run: Callable[[np.ndarray], Columns]
+    changed: str
+
+    def __call__(self, tiles):
+        columns = self.run(tiles)
+        values = getattr(columns, self.changed)
+        return columns._replace(**{self.changed: values + (tiles.shape[2] % 3 == 0)})
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_windows_of_one_shape_give_the_same_bits(plan, tokenizer_of, monkeypatch):
+    """As where the width of a window changes bits; with a stream, it would."""
+    tokenizer, samples = tokenizer_of(plan=plan), sound(7777)
+    expected = tokenizer.encode(samples, sample_rate=RATE)
+    monkeypatch.setitem(vars(tokenizer), "is_any_width", False)
+    found = tokenizer.encode(samples, sample_rate=RATE)
+    np.testing.assert_array_equal(found.ids, expected.ids)
+    np.testing.assert_allclose(found.distances, expected.distances, rtol=1e-4, atol=1e-6)
+    check_stream(tokenizer, samples, np.split(samples, range(500, 7777, 500)))
+
+
+@pytest.mark.parametrize("changed", ["ids", "distances"])
+def test_bits_that_depend_on_the_width_are_found_out(changed, tokenizer_of):
+    tokenizer = tokenizer_of(plan="full rate")
+    run, model = tokenizer._run, tokenizer.manifest.model
+    assert is_any_width(run, model) is tokenizer.is_any_width
+    assert not is_any_width(Narrow(run, changed), model)
 
 
 @pytest.mark.parametrize("plan", PLANS)

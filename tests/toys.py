@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ulmo.config import ObjectiveTraits, QuantizerTraits
+from ulmo.config import FormatTraits, ObjectiveTraits, QuantizerTraits
 from ulmo.formats.base import Format
 from ulmo.formats.events import EventFormat
 from ulmo.models.gradients import straight_through
@@ -64,7 +64,7 @@ class ToyObjective(Objective):
 
 
 class ToyFormat(Format):
-    words = "four hexadecimal digits an id"
+    traits = FormatTraits("four hexadecimal digits an id")
     suffixes = (".tokens.hex",)
     many = False
 

@@ -1,11 +1,14 @@
 """Frames to columns of tokens and back, in windows at fixed columns of the recording.
 
-    levels (M, n), in blocks -> windows of WINDOW_COLUMNS columns and their halo -> ids
+    levels (M, n), in blocks -> windows of some columns and their halo -> ids
 
-All windows have the same shape, and begin at the same columns however the frames arrive. Frames
-that have not arrived are zeros, and only columns that do not depend on them are emitted. So a
-column is computed from the same numbers in the same order, whether its recording is read whole or
-live. The last columns depend on the recording's end; they come from one window that ends there.
+A column is computed from the same numbers in the same order, whether its recording is read whole or
+live. Frames that have not arrived are zeros, and only columns that do not depend on them are
+emitted. The last columns depend on the recording's end; they come from one window that ends there.
+
+`is_any_width` asks the machine whether the bits of a column depend on the width of its window. If
+so, all windows have the same shape, and begin at the same columns however the frames arrive. If
+not, a window is no wider than what is there, so that a short recording or a live column costs less.
 """
 
 from collections import deque
@@ -22,9 +25,13 @@ from ulmo.arrays import Array, Ids
 from ulmo.config import Cost, ModelSettings, decoder_cost, encoder_cost
 
 # Token columns that are encoded or decoded at once: 4.8 s with the defaults. Clips of 5 and 10 s,
-# frequent in corpora, have 29 and 60 certain columns: one window and two. With more columns, live
-# sound would wait for a longer window; with fewer, the halo of four would cost more.
+# frequent in corpora, have 29 and 60 certain columns: one window and two. With more columns, few
+# threads would share a short recording; with fewer, the halo would cost more.
 WINDOW_COLUMNS = 30
+_WINDOW_FRAMES = 16  # of each of these columns; with smaller time strides, a window has more
+_MOST_WIDER = 4
+_LEAST_COLUMNS = 4  # of a window, with its halo: a product of one row takes another path
+_TRIED = (1, 2, 3, 5, 11)  # columns of the windows that `is_any_width` compares
 
 
 class Columns(NamedTuple):
@@ -33,6 +40,12 @@ class Columns(NamedTuple):
     ids: Ids  # (n, band)
     distances: Array  # (n, band)
     latents: Array | None = None  # (n, band, EMB), if the run returns them
+
+    @classmethod
+    def silent(cls, gap: int, bands: int, columns: int) -> "Columns":
+        """Columns in which nothing was recorded; `gap` is the id of `<gap>`."""
+        shape = (columns, bands)
+        return cls(np.full(shape, gap, np.int32), np.zeros(shape, np.float32))
 
     @classmethod
     def joined(cls, parts: Iterable["Columns"]) -> "Columns":
@@ -67,14 +80,20 @@ class EncodedStretch:
             yield part
 
 
+def window_columns(model: ModelSettings, *, any_width: bool) -> int:
+    """Columns of a whole window, without its halo."""
+    wider = _WINDOW_FRAMES // model.time_stride if any_width else 1
+    return WINDOW_COLUMNS * min(max(wider, 1), _MOST_WIDER)
+
+
 def encoding_cost(model: ModelSettings, frames_per_second: float, *, batch: int = 1) -> Cost:
     """What `encode_columns` costs, with `batch` windows at once."""
     before, after = halo_columns(model)
-    frames = (before + WINDOW_COLUMNS + after) * model.time_stride
+    columns = window_columns(model, any_width=True)
     return encoder_cost(
         model,
-        frames=frames,
-        kept=WINDOW_COLUMNS,
+        frames=(before + columns + after) * model.time_stride,
+        kept=columns,
         frames_per_second=frames_per_second,
         batch=batch,
     )
@@ -98,6 +117,29 @@ def halo_columns(model: ModelSettings) -> tuple[int, int]:
 Run = Callable[[Array], Columns]
 
 
+def is_any_width(run: Run, model: ModelSettings) -> bool:
+    """Whether the columns of windows of several widths, in several places, have equal bits.
+
+    ONNX Runtime adds the terms of a number in one order for any width where it has kernels for
+    blocks of channels (x86 with AVX), and may not elsewhere. The order does not depend on the
+    terms, so noise shows it.
+    """
+    (before, after), stride = halo_columns(model), model.time_stride
+    columns = before + window_columns(model, any_width=True) + after
+    shape = (1, model.tile_size, columns * stride, 1)
+    tiles = np.random.default_rng(0).standard_normal(shape, np.float32)
+    whole = run(tiles)
+    for start, kept in enumerate(_TRIED):
+        end = min(max(start + before + kept + after, start + _LEAST_COLUMNS), columns)
+        part = run(np.ascontiguousarray(tiles[:, :, start * stride : end * stride]))
+        own = slice(before if start else 0, before + kept)
+        there = slice(start + own.start, start + own.stop)
+        for name in ("ids", "distances"):
+            if not np.array_equal(getattr(part, name)[:, own], getattr(whole, name)[:, there]):
+                return False
+    return True
+
+
 def ready_frames(model: ModelSettings) -> Callable[[int], int]:
     """A function that rounds a number of frames down to those that complete a column."""
     stride, after = model.time_stride, model.time_context[1]
@@ -109,6 +151,7 @@ def encode_columns(
     run: Run,
     model: ModelSettings,
     *,
+    any_width: bool = False,
     batch_size: int = 1,
     eager: bool = False,
     executor: Executor | None = None,
@@ -116,14 +159,16 @@ def encode_columns(
 ) -> Iterator[Columns]:
     """Columns of blocks (M, n) of normalised levels, each as soon as its window is complete.
 
-    eager: emit each column as soon as it is certain; its window is then computed several times.
+    any_width: what `is_any_width` says. If not, windows have one shape.
     batch_size: windows that are encoded at once.
+    eager: emit each column as soon as it is certain; its halo is then computed several times.
     executor: calls `run` in its threads, for up to `ahead` batches while later blocks are awaited.
 
-    None of the three changes the result.
+    None of them changes the result.
     """
     pending: deque[tuple[list[slice], Callable[[], Columns]]] = deque()
-    for tiles, kept in _works(blocks, _Windows(model), batch_size=batch_size, eager=eager):
+    windows = _Windows(model, any_width=any_width)
+    for tiles, kept in _works(blocks, windows, batch_size=batch_size, eager=eager):
         encoded = executor.submit(run, tiles).result if executor else partial(run, tiles)
         pending.append((kept, encoded))
         while len(pending) > ahead:
@@ -205,7 +250,7 @@ def _works(
             yield windows.take(batch_size)
         if eager and windows.certain > windows.given:
             yield windows.take(1)
-    while windows.certain > windows.given:
+    while windows.complete or (windows.certain > windows.given and not windows.any_width):
         yield windows.take(max(min(windows.complete, batch_size), 1))
     if windows.columns > windows.given:
         yield windows.take_end()
@@ -214,12 +259,12 @@ def _works(
 class _Windows:
     """The frames that are still needed, and the number of columns that were emitted."""
 
-    def __init__(self, model: ModelSettings) -> None:
+    def __init__(self, model: ModelSettings, *, any_width: bool) -> None:
+        self.any_width = any_width
         self._stride = model.time_stride
         self._after_frames = model.time_context[1]
         self._before, self._after = halo_columns(model)
-        self._width = WINDOW_COLUMNS
-        self._length = (self._before + self._width + self._after) * self._stride
+        self._width = window_columns(model, any_width=any_width)
         self._held = np.empty((model.tile_size, 0), np.float32)
         self._first = 0  # index of the first frame in `_held`
         self.given = 0  # columns that were emitted
@@ -251,35 +296,47 @@ class _Windows:
         """The columns of `count` windows that are certain and were not emitted."""
         first = self.given // self._width
         starts = [self._start(window) for window in range(first, first + count)]
-        tiles = np.stack([self._tile(start * self._stride, self._length) for start in starts])
+        columns = self._before + self._width + self._after
+        if self.any_width and count == 1:
+            starts = [max(self.given - self._before, 0)]
+            end = min(self.certain, (first + 1) * self._width)
+            columns = max(end + self._after - starts[0], _LEAST_COLUMNS)
+        tiles = [self._tile(start, columns) for start in starts]
         kept = []
         for index, start in enumerate(starts):
             end = min(self.certain, (first + index + 1) * self._width)
             kept.append(slice(self.given - start, end - start))
             self.given = end
         self._forget()
-        return _Work(tiles, kept)
+        return _Work(tiles[0] if count == 1 else np.concatenate(tiles), kept)
 
     def take_end(self) -> _Work:
         """The last columns, with zeros behind the end of the recording, as in a tile."""
         start = max(self.given - self._before, 0)
-        frames = (self.columns + self._after - start) * self._stride
+        columns = self.columns + self._after - start
+        if self.any_width:
+            columns = max(columns, _LEAST_COLUMNS)
         kept = slice(self.given - start, self.columns - start)
         self.given = self.columns
-        return _Work(self._tile(start * self._stride, frames)[None], [kept])
+        return _Work(self._tile(start, columns), [kept])
 
     def _start(self, window: int) -> int:
+        """The first column of a window's halo."""
         return max(window * self._width - self._before, 0)
 
-    def _tile(self, start: int, frames: int) -> Array:
-        """(M, frames, 1) from frame `start` on; zeros for frames that have not arrived."""
-        tile = np.zeros((len(self._held), frames, 1), np.float32)
-        held = self._held[:, start - self._first : start - self._first + frames]
-        tile[:, : held.shape[1], 0] = held
+    def _tile(self, start: int, columns: int) -> Array:
+        """(1, M, frames, 1) from column `start` on; zeros for frames that have not arrived."""
+        tile = np.zeros((1, len(self._held), columns * self._stride, 1), np.float32)
+        first = start * self._stride - self._first
+        held = self._held[:, first : first + tile.shape[2]]
+        tile[0, :, : held.shape[1], 0] = held
         return tile
 
     def _forget(self) -> None:
         """Drop the frames that no later window needs."""
-        needed = self._start(self.given // self._width) * self._stride
+        start = self._start(self.given // self._width)
+        if self.any_width:
+            start = max(self.given - self._before, 0)
+        needed = start * self._stride
         self._held = self._held[:, needed - self._first :]
         self._first = needed

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from fractions import Fraction
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -27,7 +28,7 @@ from ulmo.bundle.unk import level_of, mark_unknown
 from ulmo.config import LIMITS, JobError, Limits, PrepSettings, UserError
 from ulmo.config.arguments import instance_of, place_argument, whole_number
 from ulmo.decoding import Decoder
-from ulmo.encoding import Columns, EncodedStretch, encode_columns, ready_frames
+from ulmo.encoding import Columns, EncodedStretch, encode_columns, is_any_width, ready_frames
 from ulmo.preprocessing.arrays import read_blocks
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.hearing import Hearing
@@ -246,14 +247,13 @@ class Tokenizer(Decoder):
     ) -> Iterator[EncodedStretch]:
         """Columns of tokens of each stretch of a source; each is to be read before the next.
 
-        `eager`: each column as soon as it is certain, rather than with its whole window. `hearing`
-        measures what is heard.
+        eager: each column as soon as it is certain, not with its window. hearing: measures it.
         """
         self.check_batch(batch_size)
         prep, model = self.manifest.prep, self.manifest.model
         ready = ready_frames(model) if eager else None
         ahead = min(self._threads + 1, self._most // batch_size - 1)
-        alone = eager or self._threads == 1 or ahead < 1
+        executor = None if eager or self._threads == 1 or ahead < 1 else self._executor
         constants = find_constants(source, self._frontend, prep, self.manifest.normalization)
         total = 0  # columns
         for stretch in source():
@@ -268,15 +268,21 @@ class Tokenizer(Decoder):
                 levels,
                 self._run,
                 model,
+                any_width=self.is_any_width,
                 batch_size=batch_size,
                 eager=eager,
-                executor=None if alone else self._executor,
-                ahead=0 if alone else ahead,
+                executor=executor,
+                ahead=ahead if executor else 0,
             )
             if (first := next(parts, None)) is not None:  # a few samples may vanish at a lower rate
                 encoded.parts = chain([first], parts)
                 yield encoded
                 total = column + encoded.columns
+
+    @cached_property
+    def is_any_width(self) -> bool:
+        """Whether windows of any width give the same bits on this machine."""
+        return is_any_width(self._run, self.manifest.model)
 
     def check_batch(self, batch_size: int) -> None:
         """Raise UserError unless a batch has 1 to 1024 windows, and they fit into the memory."""
@@ -333,17 +339,11 @@ class Tokenizer(Decoder):
             found.append((stretch.gap, [*stretch]))
             frames = stretch.column * model.time_stride - (-stretch.samples // prep.hop_length)
         check_gaps(sum(gap for gap, _ in found) * self._hop, sound.frames_read)
-        parts = [self._silence(0)]
+        silence = partial(Columns.silent, self.vocabulary.special("<gap>"), model.bands)
+        parts = [silence(0)]
         for gap, columns in found:
-            parts += [self._silence(gap), *columns]
+            parts += [silence(gap), *columns]
         return self._placed(Columns.joined(parts), 0, frames, sound.start_utc)
-
-    def _silence(self, columns: int) -> Columns:
-        """Columns of `<gap>`."""
-        shape = (columns, self.manifest.model.bands)
-        return Columns(
-            np.full(shape, self.vocabulary.special("<gap>"), np.int32), np.zeros(shape, np.float32)
-        )
 
     def _placed(
         self, columns: Columns, first: int, frames: int, start_utc: datetime | None

@@ -47,6 +47,14 @@ def test_ties_of_ids_stay_ties(count, longest, width, seed):
     np.testing.assert_array_equal(np.sign(found[:, None] - found), order)
 
 
+@given(**SIZES)
+def test_a_distance_there_is_the_one_back_of_the_other(count, longest, width, seed):
+    """Also where the steps of a path depend on which item is which."""
+    items = items_of("identical", count, longest=longest, width=width, seed=seed)
+    turned = distance_matrix(items[::-1], "identical")[::-1, ::-1]
+    np.testing.assert_array_equal(distance_matrix(items, "identical"), turned)
+
+
 @pytest.mark.parametrize("cells", [1, 100])
 def test_how_items_are_grouped_changes_nothing(cells, monkeypatch):
     items = items_of("cosine", 20, longest=40, width=3, seed=0)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.formats.streams import UTC_START, begun, header_of, random_ids, some, written
-from ulmo.config import UserError
+from ulmo.config import FORMAT_TRAITS, UserError
 from ulmo.formats import FORMATS, flat, parquet
 from ulmo.formats.base import Labelling
 
@@ -72,6 +72,11 @@ GOLDEN = {
         b"0.320000\t0.360000\t<id63>\n\\\t1000.000000\t8000.000000\n"
     ],
 }
+
+
+def test_each_format_has_words():
+    assert list(FORMAT_TRAITS) == list(FORMATS)
+    assert all(traits.words for traits in FORMAT_TRAITS.values())
 
 
 @pytest.mark.parametrize("name", GOLDEN)

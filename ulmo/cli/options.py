@@ -27,7 +27,14 @@ from pydantic.fields import FieldInfo
 from ulmo import __version__
 from ulmo.cli.exits import INTERRUPTED, fail
 from ulmo.cli.streams import mend_streams
-from ulmo.config import OBJECTIVE_TRAITS, QUANTIZER_TRAITS, Settings, read_toml
+from ulmo.config import (
+    FORMAT_TRAITS,
+    OBJECTIVE_TRAITS,
+    QUANTIZER_TRAITS,
+    Settings,
+    help_texts,
+    read_toml,
+)
 from ulmo.config.arguments import place_argument
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -55,9 +62,7 @@ def all_frontends() -> Mapping[str, Any]:
 
 def all_formats() -> Mapping[str, Any]:
     """The table of formats of tokens."""
-    from ulmo.formats import FORMATS
-
-    return FORMATS
+    return FORMAT_TRAITS
 
 
 TABLES: dict[str, Table] = {  # the table that a field takes its choices from
@@ -137,7 +142,9 @@ WHOLE_NUMBERS = _Numbers("whole numbers", "N,N,...", frozenset, int)
 class Option(click.Option):
     """An option under a heading.
 
-    Help adds the words of its choices, and the `users` of a setting that only some of them use.
+    words: reads its help text, if it has no `help`.
+    users: those who use a setting that not all of them use. Help adds them, and the words of the
+        choices.
     """
 
     def __init__(
@@ -145,11 +152,22 @@ class Option(click.Option):
         *args: Any,
         group: str = DEFAULT_GROUP,
         users: Callable[[], Sequence[str]] = tuple,
+        words: Callable[[], str] | None = None,
         **kwargs: Any,
     ) -> None:
+        self._words = words
         super().__init__(*args, **kwargs)
         self.group = group
         self._users = users
+
+    @property
+    def help(self) -> str | None:
+        """The help text; that of a setting is read when it is shown."""
+        return self._words() if self._words else self._help
+
+    @help.setter
+    def help(self, text: str | None) -> None:
+        self._help = text
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """The option and its help text."""
@@ -234,7 +252,8 @@ def settings_options(settings: type[Settings], *, without: Container[str] = ()) 
         for group, name in reversed(fields):
             if name not in without:
                 field = settings.model_fields[name]
-                function = _option(name, field, group, partial(_users, tables, name))(function)
+                users, words = partial(_users, tables, name), partial(_words, settings, name)
+                function = _option(name, field, group, users, words)(function)
         return function
 
     return add
@@ -254,10 +273,12 @@ def _users(tables: Sequence[Table], name: str) -> list[str]:
 
 
 def _option(
-    name: str, field: FieldInfo, group: str, users: Callable[[], Sequence[str]]
+    name: str,
+    field: FieldInfo,
+    group: str,
+    users: Callable[[], Sequence[str]],
+    words: Callable[[], str],
 ) -> Callable[[F], F]:
-    words = (field.description or "").split("\n")[0].strip()
-    default = f"  [default: {_shown(field.default)}]" if field.default is not None else ""
     flag = f"--{name.replace('_', '-')}"
     if field.annotation is bool:
         flag = f"{flag}/--no-{name.replace('_', '-')}"
@@ -267,10 +288,17 @@ def _option(
         name,
         type=_type(name, field.annotation),
         default=None,
-        help=words + default,
         group=group,
         users=users,
+        words=words,
     )
+
+
+def _words(settings: type[Settings], name: str) -> str:
+    """The help text of a setting."""
+    default = settings.model_fields[name].default
+    shown = f"  [default: {_shown(default)}]" if default is not None else ""
+    return help_texts(settings).get(name, "").split("\n")[0].strip() + shown
 
 
 def _type(name: str, annotation: Any) -> Any:

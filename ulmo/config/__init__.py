@@ -4,7 +4,7 @@ Each command takes some of the groups here. A group is stored as JSON beside the
 it (prep.json, train.json, tokenizer.json), so nothing has to be typed twice.
 """
 
-from ulmo.config.base import Settings
+from ulmo.config.base import Settings, help_texts
 from ulmo.config.cost import (
     LIMITS,
     NO_LIMITS,
@@ -25,6 +25,7 @@ from ulmo.config.errors import (
     whole_letters,
 )
 from ulmo.config.extras import EXTRAS, not_installed, require
+from ulmo.config.formats import FORMAT_TRAITS, FormatTraits
 from ulmo.config.model import QUANTIZER_TRAITS, ModelSettings, QuantizerTraits
 from ulmo.config.network import NORM_EPSILON, SPHERE_EPSILON, Convolution
 from ulmo.config.objectives import (
@@ -52,6 +53,7 @@ from ulmo.config.train import MOST_BESIDE, TrainSettings
 __all__ = [
     "AUTOENCODED",
     "EXTRAS",
+    "FORMAT_TRAITS",
     "HIGHEST_RATE",
     "LIMITS",
     "MOST_BESIDE",
@@ -67,6 +69,7 @@ __all__ = [
     "Config",
     "Convolution",
     "Cost",
+    "FormatTraits",
     "FullScale",
     "JobError",
     "Limits",
@@ -83,6 +86,7 @@ __all__ = [
     "WholeFileError",
     "decoder_cost",
     "encoder_cost",
+    "help_texts",
     "loss_names",
     "not_installed",
     "one_line",

@@ -1,11 +1,10 @@
 """Settings files: TOML both ways."""
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
-import tomli_w
+from pydantic import Field
 
 from ulmo.config.base import Settings
 from ulmo.config.errors import UserError, one_line
@@ -23,11 +22,11 @@ _LONG_KEY = re.compile(
 class Config(Settings):
     """The tables that a TOML file may have: [prep], [augment], [clock], [model], [train]."""
 
-    prep: PrepSettings = PrepSettings()
-    augment: AugmentSettings = AugmentSettings()
-    clock: ClockSettings = ClockSettings()
-    model: ModelSettings = ModelSettings()
-    train: TrainSettings = TrainSettings()
+    prep: PrepSettings = Field(default_factory=PrepSettings)
+    augment: AugmentSettings = Field(default_factory=AugmentSettings)
+    clock: ClockSettings = Field(default_factory=ClockSettings)
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    train: TrainSettings = Field(default_factory=TrainSettings)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -35,6 +34,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
     Raises UserError for an unknown key or a bad value.
     """
+    import tomllib
+
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: cannot be read as TOML: it is no file")
     try:
@@ -53,6 +54,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def to_toml(tables: dict[str, Settings]) -> str:
     """Settings as TOML, one table for each group; a setting that is None is left out."""
+    import tomli_w
+
     return tomli_w.dumps(
         {name: settings.model_dump(exclude_none=True) for name, settings in tables.items()}
     )

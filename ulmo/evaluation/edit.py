@@ -16,12 +16,13 @@ from ulmo.arrays import Indices
 from ulmo.evaluation.distances import Costs, Floats
 
 
-def edit(costs: Costs, lengths: Indices, whole: float) -> Floats:
-    """Distances (p,) of an item of n frames from p items of `lengths` (p,) frames, at most m.
+def edit(costs: Costs, lengths: Indices, whole: float) -> tuple[Floats, Floats]:
+    """Distances (p,) of an item of n frames from p items of `lengths` (p,) frames, and back.
 
     `costs` (n, m, p) are the distances of their frames, from 0 to `whole`, the cost of a frame that
-    is inserted or deleted; the result is from 0 to `whole`, too. Costs after the end of an item
-    have no effect. One antidiagonal of all p items is computed at a time, from the two before it.
+    is inserted or deleted; the result is from 0 to `whole`, too, and the same in both directions.
+    Costs after the end of an item have no effect. One antidiagonal of all p items is computed at a
+    time, from the two before it.
     """
     n, m, p = costs.shape
     cells = costs.reshape(n * m, p)
@@ -45,4 +46,5 @@ def edit(costs: Costs, lengths: Indices, whole: float) -> Floats:
             total[k] = whole * k
         if k >= n:
             ends[k - n] = total[n]
-    return ends[lengths, np.arange(p)].astype(np.float64) / np.maximum(lengths, n)
+    found = ends[lengths, np.arange(p)].astype(np.float64) / np.maximum(lengths, n)
+    return found, found

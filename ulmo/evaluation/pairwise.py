@@ -13,22 +13,16 @@ from ulmo.evaluation.edit import edit
 _LONGEST = 1.2  # items are aligned together if their lengths differ by at most this factor
 MAX_CELLS = 1 << 21  # pairs of frames held at once: 8 MB of distances
 
-
-class Alignment(NamedTuple):
-    """A distance of items from the distances of their frames."""
-
-    # Distances (n, m, p) of the n frames of an item from those of p items, the lengths (p,) of
-    # these, and the largest distance of two frames, to distances (p,).
-    align: Callable[[Costs, Indices, float], Floats]
-    symmetric: bool  # whether an item is as far from another as that one is from it
-
-
-ALIGNMENTS = {
+# Distances (n, m, p) of the n frames of an item from those of p items, the lengths (p,) of these,
+# and the largest distance of two frames, to the distances (p,) of the item from the p items, and
+# those of the p items from the item.
+Align = Callable[[Costs, Indices, float], tuple[Floats, Floats]]
+ALIGNMENTS: dict[str, Align] = {
     # Mean distance of the paired frames; a frame may be paired several times. Its rule for paths of
     # equal cost depends on which item is which.
-    "dtw": Alignment(dtw, symmetric=False),
+    "dtw": dtw,
     # Levenshtein's distance over the longer length: a frame is paired once, or costs 1 by itself.
-    "edit": Alignment(edit, symmetric=True),
+    "edit": edit,
 }
 
 
@@ -37,7 +31,7 @@ class _Group(NamedTuple):
 
     indices: Indices  # (p,)
     lengths: Indices  # (p,)
-    frames: Item  # (m * p, d), frame 0 of every item first; zeros after the end of an item
+    frames: Item  # (m, p, d); zeros after the end of an item
 
 
 def distance_matrix(
@@ -55,21 +49,23 @@ def distance_matrix(
     if any(len(item) == 0 for item in items):
         raise ValueError("an item has no frames")
     metric = FRAME_DISTANCES[distance] if isinstance(distance, str) else distance
-    align, symmetric = ALIGNMENTS[alignment]
+    align = ALIGNMENTS[alignment]
     prepared = [metric.prepare(item) for item in items]
     scale = prepared[0].shape[1] if metric.sums_dimensions and prepared else 1
     matrix = np.empty((len(items), len(items)))
-    done, rows = 0, [] if symmetric else list(range(len(items)))
+    done, rows = 0, list[int]()
     for group in _groups(prepared):
-        columns, mirrored = group.indices, len(rows) if symmetric else 0
-        rows += columns.tolist() if symmetric else []
+        others = len(rows)
+        rows += group.indices.tolist()
         for number, row in enumerate(rows):
-            costs = metric.between(prepared[row], group.frames)
+            met = max(number - others, 0)  # items of the group with which this one is compared
+            columns, frames = group.indices[met:], group.frames[:, met:]
+            costs = metric.between(prepared[row], frames.reshape(-1, frames.shape[2]))
             shape = (len(prepared[row]), -1, len(columns))
-            matrix[row, columns] = align(costs.reshape(shape), group.lengths, scale)
-            if number < mirrored:
-                matrix[columns, row] = matrix[row, columns]
-            done += len(columns) * (2 if number < mirrored else 1)
+            there, back = align(costs.reshape(shape), group.lengths[met:], scale)
+            matrix[columns, row] = back
+            matrix[row, columns] = there
+            done += 2 * len(columns) - (number >= others)
             if progress:
                 progress(done, matrix.size)
     matrix /= scale
@@ -93,4 +89,4 @@ def _groups(items: Sequence[Item]) -> Iterator[_Group]:
         frames = np.zeros((int(lengths[chosen[-1]]), size, width), items[chosen[0]].dtype)
         for column, index in enumerate(chosen):
             frames[: len(items[index]), column] = items[index]
-        yield _Group(chosen, lengths[chosen], frames.reshape(-1, width))
+        yield _Group(chosen, lengths[chosen], frames)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from ulmo.arrays import Array, Ids, Mask
 from ulmo.evaluation.folds import Folds
@@ -72,7 +73,8 @@ def probe(vectors: Array, labels: Sequence[str], folds: Folds, classify: Classif
     names = np.array(labels)
     accuracies, chances = [], []
     for train, test in folds.folds:
-        found = classify(vectors[train], names[train], vectors[test])
+        with threadpool_limits(1, user_api="blas"):  # its products are small: threads would wait
+            found = classify(vectors[train], names[train], vectors[test])
         accuracies.append(float((found == names[test]).mean()))
         chances.append(float(np.unique(names[test], return_counts=True)[1].max() / len(test)))
     return Probe(

@@ -1,5 +1,7 @@
 """The files that tokens are written to, for other programs to open. One file and one line each.
 
+A line in `ulmo.config.FORMAT_TRAITS` says what each is.
+
     with publish_tokens(path, "parquet") as writer:     # ulmo.formats.publish
         writer.begin(header)
         writer.write(ids)

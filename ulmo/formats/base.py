@@ -1,6 +1,7 @@
 """The base of all formats: writes tokens (begin, write, end per recording; close), and reads them.
 
-A format is a subclass of `Format` in a file of its own and a line in `ulmo.formats.FORMATS`.
+A format is a subclass of `Format` in a file of its own and a line in `ulmo.formats.FORMATS`; a line
+in `ulmo.config.FORMAT_TRAITS` says what it is.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +34,6 @@ class Format:
     not fit the header is a programming error.
     """
 
-    words: ClassVar[str]  # what the format is, for --help
     # Endings of its file names, in the order of `files`. A readable format is known by what follows
     # the last dot of the last one, which no other format may have.
     suffixes: ClassVar[tuple[str, ...]]

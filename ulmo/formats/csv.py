@@ -26,7 +26,6 @@ class Csv(RowFormat):
     A recording whose name would be a formula has an apostrophe before it: see `csv_cell`.
     """
 
-    words = "a line a token, with its times and hertz, for spreadsheets and R"
     suffixes = (".tokens.csv",)
     tabular = True
     repeats_name = True

@@ -38,7 +38,6 @@ _MAX_LENGTH = (1 << 31) - 1
 class Flat(Format):
     """The ids of each recording, time-major and little-endian, then `<eos>`."""
 
-    words = "uint16 stream, as nanoGPT reads it"
     suffixes: ClassVar[tuple[str, ...]] = (".tokens.bin",)
     trains = True
 
@@ -65,7 +64,6 @@ class Flat(Format):
 class Megatron(Flat):
     """One document a recording."""
 
-    words = "uint16 stream and index, as Megatron-LM reads them"
     suffixes = (".tokens.bin", ".tokens.idx")
 
     def _end(self) -> None:

@@ -126,7 +126,6 @@ class RunFormat(Format):
 class Audacity(RunFormat):
     """A label a run, in the order of their ends; times are from the recording's first sample."""
 
-    words = "label track for Audacity"
     suffixes = (".tokens.labels.txt",)
 
     def _lines(self, runs: Iterator[_Run]) -> Iterator[str]:
@@ -143,7 +142,6 @@ class Raven(RunFormat):
     its file, behind the lengths of the files before; its true time is Begin UTC.
     """
 
-    words = "selection table for Raven Pro and Raven Lite"
     suffixes = (".tokens.selections.txt",)
     repeats_name = True
     labels_gaps = False

@@ -26,7 +26,6 @@ _HEADER = re.compile(
 class Npy(Format):
     """One recording, one array."""
 
-    words = "NumPy array, int32 (time, band), a file a recording"
     suffixes = (".tokens.npy",)
     many = False
 

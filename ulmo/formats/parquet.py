@@ -23,7 +23,6 @@ _GROUP_ROWS = 1 << 14
 class Parquet(RowFormat):
     """Rows with lists of uint16, zstd; the same recordings give the same bytes."""
 
-    words = "a table with a row per 4096 columns, for pandas, Polars, DuckDB and datasets"
     suffixes = (".tokens.parquet",)
     trains = True
     tabular = True

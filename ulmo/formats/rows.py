@@ -92,7 +92,6 @@ class RowFormat(Format):
 class Jsonl(RowFormat):
     """One object a line, UTF-8."""
 
-    words = "JSON lines, a row an object"
     suffixes = (".tokens.jsonl",)
     trains = True
     tabular = True

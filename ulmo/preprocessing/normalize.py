@@ -153,8 +153,11 @@ def track_level(
             yield block, np.empty(0)
             continue
         fallen = np.arange(first, first + block.shape[1]) * release
-        # Summed from the lowest bin up: one order for any number of frames.
-        power = np.add.accumulate(block, axis=0, dtype=np.float64)[-1]
+        # Summed from the lowest bin up: one order for any number of frames. A sum over the axis has
+        # another order for a single frame.
+        power = np.zeros(block.shape[1])
+        for row in block.astype(np.float64):
+            power += row
         rising = 10 * np.log10(np.maximum(power, least)) + fallen
         rising[0] = max(rising[0], highest)
         rising = np.maximum.accumulate(rising)

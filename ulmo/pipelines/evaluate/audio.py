@@ -143,6 +143,7 @@ class EncoderFigures(NamedTuple):
         shares = histograms(grids, masks, size)
         changed = encoder.robustness(
             samples,
+            known=list(zip(grids, masks, strict=True)),
             seed=seed,
             progress=lambda done: progress("robustness", done, total),
             **encoding._asdict(),

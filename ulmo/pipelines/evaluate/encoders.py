@@ -1,6 +1,6 @@
 """What turns recordings into ids or latents, and how many ids stay the same under changes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -82,6 +82,7 @@ class AudioEncoder(NamedTuple):
         self,
         recordings: Iterable[Array],
         *,
+        known: Sequence[tuple[Ids, Mask]] = (),
         seed: int = 0,
         progress: Callable[[int], object] = lambda done: None,
         each: Callable[..., Iterable[Any]] = map,
@@ -89,20 +90,27 @@ class AudioEncoder(NamedTuple):
     ) -> dict[str, Agreement]:
         """Agreement of the tokens of recordings (n,), at the encoder's rate, under each change.
 
+        known: the ids of each recording, and whether they are sound; measured if left out.
+
         The noise of each recording follows from the seed and its number. `progress` receives the
         number of recordings done. `each` and `source` as in Encoding.
         """
         found = dict.fromkeys(_CHANGES, Agreement())
         job = partial(_agreements_by, source or self, seed)
-        for done, one in enumerate(each(job, enumerate(recordings))):
+        asked = (
+            (number, samples, known[number] if known else None)
+            for number, samples in enumerate(recordings)
+        )
+        for done, one in enumerate(each(job, asked)):
             found = {name: found[name] + one[name] for name in found}
             progress(done + 1)
         return found
 
-    def agreements(self, samples: Array, number: int, *, seed: int) -> dict[str, Agreement]:
+    def agreements(
+        self, samples: Array, number: int, known: tuple[Ids, Mask] | None, *, seed: int
+    ) -> dict[str, Agreement]:
         """The same of one recording."""
-        ids = self.encode(samples)
-        sound = self.sound(samples, ids)
+        ids, sound = known or tokens_by(self, samples)
         found = {}
         for name, change in _CHANGES.items():
             rng = np.random.default_rng([seed, number])
@@ -139,10 +147,12 @@ def tokens_by(encoder: AudioEncoder | TokenizerRef, samples: Array) -> tuple[Ids
 
 
 def _agreements_by(
-    encoder: AudioEncoder | TokenizerRef, seed: int, numbered: tuple[int, Array]
+    encoder: AudioEncoder | TokenizerRef,
+    seed: int,
+    asked: tuple[int, Array, tuple[Ids, Mask] | None],
 ) -> dict[str, Agreement]:
-    number, samples = numbered
-    return _encoder_of(encoder).agreements(samples, number, seed=seed)
+    number, samples, known = asked
+    return _encoder_of(encoder).agreements(samples, number, known, seed=seed)
 
 
 class Encoding(NamedTuple):
@@ -173,7 +183,7 @@ def latents_of(tokenizer: Tokenizer) -> Callable[[Array], Array]:
         parts = [np.empty((0, model.bands, model.embedding_dim), np.float32)]
         parts += [
             columns.latents
-            for columns in encode_columns(blocks, run, model)
+            for columns in encode_columns(blocks, run, model, any_width=tokenizer.is_any_width)
             if columns.latents is not None
         ]
         return np.concatenate(parts)
