@@ -157,7 +157,7 @@ def test_padding_is_no_candidate():
 
 
 def test_a_grid_with_nothing_to_predict_is_refused():
-    with pytest.raises(UserError, match=r"next_frame needs 5 columns .*, and a tile has 2"):
+    with pytest.raises(UserError, match=r"next_frame needs 3 columns .*, and a tile has 2"):
         begun("next_frame", GRIDS["two columns"])
 
 
