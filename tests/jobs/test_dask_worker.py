@@ -10,7 +10,7 @@ from tests.jobs.toys import double, fail
 from ulmo.config import JobError, UserError
 from ulmo.jobs import dask_worker
 from ulmo.jobs.dask_worker import Run, Seen, admit, end_run, versions
-from ulmo.jobs.worker import WorkerLostError
+from ulmo.jobs.worker import Worker, WorkerLostError
 from ulmo.storage.lock import locked
 
 
@@ -73,6 +73,24 @@ def test_one_that_cannot_open_the_bundle_says_so_before_its_first_job(run_of):
     assert admit(run) == ""
     with pytest.raises(UserError, match="unlucky"):
         dask_worker._take(run)
+
+
+def test_a_process_that_starts_while_its_run_ends_gets_no_job(run_of, monkeypatch):
+    """Whoever ended the run did not know of it: nothing writes once `end_run` has returned."""
+    started = []
+
+    class Ending(Worker):
+        def do(self, *arguments):
+            started.append(self)
+            ended = super().do(*arguments)
+            end_run("one")
+            return ended
+
+    monkeypatch.setattr(dask_worker, "Worker", Ending)
+    with pytest.raises(JobError, match="another run"):
+        dask_worker._take(run_of(ready=packed(double, 1)))
+    (worker,) = started
+    assert worker._process.poll() is not None
 
 
 def sleep(path):

@@ -92,7 +92,7 @@ def test_a_recording_that_kills_its_worker_each_time_is_refused(tmp_path):
 
 
 def test_a_job_of_no_recording_that_kills_its_worker_each_time_is_one_line():
-    with opened(PROCESSES) as executor, pytest.raises(JobError, match="fewer --workers"):
+    with opened(PROCESSES) as executor, pytest.raises(JobError, match="fewer workers"):
         list(executor.each(die, range(4)))
 
 

@@ -193,8 +193,7 @@ class _Watch:
 def _take(run: Run) -> Worker:
     """A worker process that has no job, and is ready. Raises UserError where it cannot work."""
     with _changing:
-        if run.name in _over:
-            raise JobError("another run of the same has begun")
+        _refuse_over(run)
         if (processes := _runs.get(run.name)) is None:
             _check(run)
             processes = _runs[run.name] = _Processes(run.locks, [], set())
@@ -208,12 +207,18 @@ def _take(run: Run) -> Worker:
     try:
         if run.ready:
             worker.do(run.ready, lambda *_: None).result()
+        with _changing:
+            _refuse_over(run)  # it may have ended meanwhile, when nobody knew of this process
+            processes.busy.add(worker)
     except BaseException:
         worker.kill()
         raise
-    with _changing:
-        processes.busy.add(worker)
     return worker
+
+
+def _refuse_over(run: Run) -> None:
+    if run.name in _over:
+        raise JobError("another run of the same has begun")
 
 
 def _give_back(run: Run, worker: Worker, *, is_alive: bool = True) -> None:
