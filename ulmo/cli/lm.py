@@ -338,7 +338,7 @@ def sample(
     seed: int,
     out: Path,
     lm: Path | None,
-    tokenizer: Path | None,
+    tokenizer: Path | str | None,
     channels: str | None,
     time_expansion: float | None,
     full_scale: float | None,
