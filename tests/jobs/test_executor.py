@@ -1,6 +1,7 @@
 """One contract over all executors: results, errors, progress, bounds, lost workers, the end."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -111,6 +112,19 @@ def test_an_error_ends_the_workers_at_once(remote, tmp_path):
     with pytest.raises(UserError, match="unlucky"), opened(remote) as executor:
         list(executor.each(sleep, [tmp_path / "1", tmp_path / "2", tmp_path / "3"]))
     assert time.monotonic() - begun < 60
+
+
+def test_a_local_cluster_answers_this_computer_alone():
+    said = []
+    with opened(chosen("dask")._replace(say=said.append)):
+        psutil = pytest.importorskip("psutil")  # Dask needs it, too
+        found = psutil.Process().net_connections("inet")
+    listening = {each.laddr[:2] for each in found if each.status == psutil.CONN_LISTEN}
+    assert {ip for ip, _ in listening} == {"127.0.0.1"}
+    dashboard = re.fullmatch(
+        r"dask        2 workers; dashboard at http://(.*):(\d+)/status", said[0]
+    )
+    assert (dashboard[1], int(dashboard[2])) in listening
 
 
 def test_workers_ignore_the_terminal_whichever_thread_uses_them():

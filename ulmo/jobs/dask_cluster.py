@@ -21,6 +21,7 @@ from ulmo.jobs.worker import Ended, WorkerLostError
 from ulmo.storage.lock import held_locks
 
 LOCAL = "local"  # the address of a cluster in this process
+_THIS_COMPUTER = "127.0.0.1"  # where that one answers: Dask would let in the whole network
 _POLL_SECONDS = 0.2
 _COUNT_SECONDS = 2.0  # workers may come and go; they are counted so often
 _CONNECT_SECONDS = 10.0
@@ -79,7 +80,7 @@ class DaskCluster(RemoteExecutor[str]):
             self._stack = stack.pop_all()
         count = self.workers
         workers = "1 worker" if count == 1 else f"{count} workers"
-        self.request.say(f"dask        {workers}{_dashboard(self._client)}")
+        self.request.say(f"dask        {workers}{_dashboard(self._client, self.request.address)}")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -228,7 +229,8 @@ def _client(request: Request) -> Iterator[Any]:
                     n_workers=request.workers,
                     threads_per_worker=1,
                     processes=False,
-                    dashboard_address=":0",
+                    dashboard_address=f"{_THIS_COMPUTER}:0",
+                    worker_dashboard_address=f"{_THIS_COMPUTER}:0",
                 )
             )
         try:
@@ -263,10 +265,12 @@ def _check_address(address: str) -> None:
         parse_host_port(place)
 
 
-def _dashboard(client: Any) -> str:
+def _dashboard(client: Any, address: str) -> str:
     """Where the dashboard is; empty if there is none."""
-    services = client.scheduler_info()["services"]
-    return f"; dashboard at {client.dashboard_link}" if "dashboard" in services else ""
+    if (port := client.scheduler_info()["services"].get("dashboard")) is None:
+        return ""
+    own = f"http://{_THIS_COMPUTER}:{port}/status"
+    return f"; dashboard at {own if address == LOCAL else client.dashboard_link}"
 
 
 @contextmanager
