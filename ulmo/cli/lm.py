@@ -291,7 +291,7 @@ def curve(
 @click.argument("source", type=cli.PATH, metavar="RECORDING|TOKENS")
 @cli.option(
     "--seconds",
-    type=click.FloatRange(0, 3600, min_open=True),
+    type=cli.FloatRange(0, 3600, min_open=True),
     default=10.0,
     metavar="S",
     group="Sample",
@@ -299,7 +299,7 @@ def curve(
 )
 @cli.option(
     "--temperature",
-    type=click.FloatRange(0, 100),
+    type=cli.FloatRange(0, 100),
     default=1.0,
     metavar="T",
     group="Sample",
