@@ -106,5 +106,5 @@ def test_no_number_of_a_range_is_infinite_or_none():
     assert {"seconds", "start_s", "temperature"} <= {each.name for each in found}
     for each in found:
         for text in ("nan", "inf"):
-            with pytest.raises(click.BadParameter, match="not a finite number|not in the range"):
+            with pytest.raises(click.BadParameter, match=r"not a finite number|not in the range"):
                 each.type.convert(text, each, None)
