@@ -45,6 +45,11 @@ def test_one_that_is_alike_may_work(run_of, tmp_path):
         assert worker.do(packed(double, 4), lambda *_: None).result() == 8
 
 
+def test_packages_of_wavelets_may_be_there_or_not(run_of):
+    without = {name: each for name, each in versions().items() if name != "scipy"}
+    assert admit(run_of(versions=without)) == ""
+
+
 GONE = Seen("gone.wav", 1, 1)
 
 
@@ -52,6 +57,7 @@ GONE = Seen("gone.wav", 1, 1)
     ("changes", "words"),
     [
         ({"versions": {**versions(), "numpy": "1.0"}}, "numpy there .*, here '1.0'"),
+        ({"versions": {**versions(), "PyWavelets": "1.0"}}, "PyWavelets there .*, here '1.0'"),
         ({"folder": "/nowhere"}, "there is no folder /nowhere"),
         ({"files": (GONE,)}, "gone.wav is not there, or is another file"),
         ({"files": (Seen("x.wav", 6, 1),)}, "x.wav is not there, or is another file"),
