@@ -93,6 +93,20 @@ def test_only_what_was_given_arrives():
     assert "'1,x' is not numbers with commas" in run("--stage-sizes", "1,x").stderr
 
 
+def test_without_its_source_help_has_the_options_alone(monkeypatch):
+    def gone(_):
+        raise OSError("source code not available")
+
+    monkeypatch.setattr("inspect.getsource", gone)
+    help_texts.cache_clear()
+    try:
+        done = run("--help")
+    finally:
+        help_texts.cache_clear()
+    assert done.exit_code == 0
+    assert "--tile-size" in done.stdout
+
+
 def ranges(command):
     """Options of a command, and of those below it, that take a number of a range."""
     for each in getattr(command, "commands", {}).values():
