@@ -12,6 +12,7 @@ import pytest
 
 from tests.jobs.toys import crash_once, crash_with, die, double, is_deaf, meet, sleep, work
 from ulmo.config import JobError, UserError
+from ulmo.jobs import dask_worker
 from ulmo.jobs.processes import _ignoring_interrupts
 from ulmo.jobs.progress import TRIES, progressed
 from ulmo.jobs.spread import EXECUTORS, Spread
@@ -125,6 +126,29 @@ def test_a_local_cluster_answers_this_computer_alone():
         r"dask        2 workers; dashboard at http://(.*):(\d+)/status", said[0]
     )
     assert (dashboard[1], int(dashboard[2])) in listening
+
+
+def test_a_recording_that_is_written_to_is_no_other_file(tmp_path):
+    """Each Dask worker compares a few recordings, also one that comes later."""
+    growing = [tmp_path / name for name in "ab"]
+    for path in growing:
+        path.write_bytes(b"sound")
+    executor = chosen("dask").open(9, lambda *_: None, inputs=growing)
+    growing[0].write_bytes(b"more sound")
+    with executor:
+        growing[1].write_bytes(b"more sound")
+        dask_worker._runs.clear()  # as if all came later
+        assert dict(executor.each(double, range(5))) == {n: 2 * n for n in range(5)}
+
+
+def test_a_file_that_workers_see_otherwise_than_the_command_ends_it(tmp_path):
+    with chosen("dask").open(9, lambda *_: None, inputs=[tmp_path]) as executor:
+        elsewhere = dask_worker.Seen(str(tmp_path), 5, 1)
+        executor._run = executor._run._replace(files=(elsewhere,))
+        executor._forget_changed = lambda: None  # the command sees it as before
+        dask_worker._runs.clear()
+        with pytest.raises(UserError, match="that all machines share"):
+            list(executor.each(double, range(5)))
 
 
 def test_workers_ignore_the_terminal_whichever_thread_uses_them():

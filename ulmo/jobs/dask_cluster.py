@@ -137,7 +137,10 @@ class DaskCluster(RemoteExecutor[str]):
             times = killed.allowed_failures + 1 if told.recording else 1
             raise WorkerLostError(told.recording, times) from None
         if done.complaint:
-            raise UserError(f"the Dask worker {done.address} cannot help: {done.complaint}")
+            self._forget_changed()
+            if done.compared == len(self._run.files):
+                raise UserError(f"the Dask worker {done.address} cannot help: {done.complaint}")
+            done = Done(lost="")  # it compared a file that has changed: it is asked again
         self._tell(ticket, _Told(done.size, done.milliseconds))
         if done.ended is None:
             raise WorkerLostError(done.lost or "")
@@ -168,13 +171,24 @@ class DaskCluster(RemoteExecutor[str]):
 
     def _admit(self) -> None:
         """Compare each worker with this process. Raises UserError for the first that differs."""
+        compared = len(self._run.files)
         with self._talking():
             found = self._client.run(admit, self._run, on_error="return")
+        if any(found.values()):
+            self._forget_changed()
+        if len(self._run.files) < compared:
+            self._admit()
+            return
         for address, complaint in found.items():
             if isinstance(complaint, Exception):  # it cannot even call this function
                 complaint = f"{one_line(complaint)}: install the same ulmo there"
             if complaint:
                 raise UserError(f"the Dask worker {address} cannot help: {complaint}")
+
+    def _forget_changed(self) -> None:
+        """Compare no files any more that have changed here, too: somebody writes to them."""
+        same = tuple(file for file in self._run.files if file.is_there())
+        self._run = self._run._replace(files=same)
 
     def _end_run(self) -> None:
         """End what still runs for this run: nothing writes once this returns."""

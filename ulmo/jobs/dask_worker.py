@@ -43,6 +43,13 @@ class Seen(NamedTuple):
         status = path.stat()
         return cls(str(path), status.st_size, status.st_mtime_ns)
 
+    def is_there(self, folder: str = "") -> bool:
+        """Whether it is there, as it was. folder: in which a relative path begins."""
+        try:
+            return Seen.of(Path(folder, self.path))[1:] == self[1:]
+        except OSError:
+            return False
+
 
 class Run(NamedTuple):
     """A driver's run, as workers know it."""
@@ -63,6 +70,7 @@ class Done(NamedTuple):
     lost: str | None = None  # the recording that it had come to when its process was killed
     complaint: str = ""  # why it cannot be done here
     address: str = ""  # of the Dask worker that complains
+    compared: int = 0  # files that it was to compare
     size: int = 0  # of progress, all of it
     milliseconds: int = 0
 
@@ -138,7 +146,8 @@ def do_job(run: Run, content: bytes) -> Done:
     try:
         worker = _take(run)
     except (UserError, JobError, OSError) as error:
-        return Done(complaint=one_line(error), address=dask_worker.address)
+        complaint, address = one_line(error), dask_worker.address
+        return Done(complaint=complaint, address=address, compared=len(run.files))
     watch = _Watch(run.name, key, dask_worker, worker)
     try:
         ended = worker.do(content, watch.add, watch.begin)
@@ -246,15 +255,10 @@ def _check(run: Run) -> None:
             "that all machines share"
         )
     for file in run.files:
-        path = Path(run.folder, file.path)
-        try:
-            is_same = Seen.of(path)[1:] == file[1:]
-        except OSError:
-            is_same = False
-        if not is_same:
+        if not file.is_there(run.folder):
             raise UserError(
-                f"{path} is not there, or is another file: recordings and outputs must lie on "
-                "storage that all machines share, at the same path"
+                f"{Path(run.folder, file.path)} is not there, or is another file: recordings and "
+                "outputs must lie on storage that all machines share, at the same path"
             )
     for lock in run.locks:
         if not is_held(Path(run.folder, lock)):
