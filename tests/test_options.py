@@ -4,6 +4,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from ulmo.cli.main import ulmo
 from ulmo.cli.options import Command, given, option, settings_options
 from ulmo.config import (
     QUANTIZER_TRAITS,
@@ -90,3 +91,34 @@ def test_only_what_was_given_arrives():
     assert result.stdout == "{'frontend': 'cqt', 'objective': 'simclr=2', 'seed': 3}\n"
     assert run("--frontend", "cqtt").exit_code == 2
     assert "'1,x' is not numbers with commas" in run("--stage-sizes", "1,x").stderr
+
+
+def test_without_its_source_help_has_the_options_alone(monkeypatch):
+    def gone(_):
+        raise OSError("source code not available")
+
+    monkeypatch.setattr("inspect.getsource", gone)
+    help_texts.cache_clear()
+    try:
+        done = run("--help")
+    finally:
+        help_texts.cache_clear()
+    assert done.exit_code == 0
+    assert "--tile-size" in done.stdout
+
+
+def ranges(command):
+    """Options of a command, and of those below it, that take a number of a range."""
+    for each in getattr(command, "commands", {}).values():
+        yield from ranges(each)
+    yield from (each for each in command.params if isinstance(each.type, click.FloatRange))
+
+
+def test_no_number_of_a_range_is_infinite_or_none():
+    """click alone takes nan for a number of any range."""
+    found = list(ranges(ulmo))
+    assert {"seconds", "start_s", "temperature"} <= {each.name for each in found}
+    for each in found:
+        for text in ("nan", "inf"):
+            with pytest.raises(click.BadParameter, match=r"not a finite number|not in the range"):
+                each.type.convert(text, each, None)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import ulmo.encoding
 from tests.small_tokenizers import HOP, PLANS, RATE, WINDOW, sound
 from ulmo.config import UserError
-from ulmo.encoding import Columns, is_any_width
+from ulmo.encoding import Columns, encode_columns, is_any_width, window_columns
 from ulmo.preprocessing.frontends import FRONTENDS
 
 pytestmark = pytest.mark.filterwarnings(
@@ -113,6 +113,25 @@ def test_windows_of_one_shape_give_the_same_bits(plan, tokenizer_of, monkeypatch
     np.testing.assert_array_equal(found.ids, expected.ids)
     np.testing.assert_allclose(found.distances, expected.distances, rtol=1e-4, atol=1e-6)
     check_stream(tokenizer, samples, np.split(samples, range(500, 7777, 500)))
+
+
+@pytest.mark.parametrize("any_width", [True, False])
+def test_whole_windows_after_a_part_of_one(any_width, tokenizer_of):
+    """As a live recording that falls behind; where width changes bits, ids alone are compared."""
+    tokenizer = tokenizer_of()
+    model = tokenizer.manifest.model
+    frames = window_columns(model, any_width=any_width) * model.time_stride
+    shape = (model.tile_size, 5 * frames)
+    levels = np.random.default_rng(1).standard_normal(shape, np.float32)
+    blocks = np.split(levels, [frames // 2], axis=1)
+
+    def encoded(**options):
+        own = encode_columns(blocks, tokenizer._run, model, any_width=any_width, **options)
+        return Columns.joined(own)
+
+    expected, found = encoded(), encoded(batch_size=2, eager=True)
+    np.testing.assert_array_equal(found.ids, expected.ids)
+    np.testing.assert_allclose(found.distances, expected.distances, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("changed", ["ids", "distances"])

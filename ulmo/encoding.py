@@ -293,8 +293,10 @@ class _Windows:
         self._held = np.concatenate([self._held, block], axis=1)
 
     def take(self, count: int) -> _Work:
-        """The columns of `count` windows that are certain and were not emitted."""
-        first = self.given // self._width
+        """The columns of up to `count` windows that are certain and were not emitted."""
+        first, within = divmod(self.given, self._width)
+        if within and self.any_width:  # frames that a whole window would need are dropped
+            count = 1
         starts = [self._start(window) for window in range(first, first + count)]
         columns = self._before + self._width + self._after
         if self.any_width and count == 1:

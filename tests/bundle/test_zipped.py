@@ -130,6 +130,28 @@ def test_what_is_no_whole_zip_file_is_refused(cut, packed):
     assert f"{path} is a file: give the folder that holds tokenizer.json, or" in refusal(path)
 
 
+def test_a_file_that_lies_behind_the_end_is_refused(packed):
+    """2**62 bytes: to which most file systems cannot go."""
+
+    def moved(file):
+        file.writestr(MANIFEST, "{}")
+        file.getinfo(MANIFEST).header_offset = 1 << 62
+
+    path = packed(moved, without=[MANIFEST])
+    assert f"{path}/{MANIFEST} cannot be unpacked (its list of files names byte 4" in refusal(path)
+
+
+def test_a_list_that_leads_before_the_begin_is_refused(packed):
+    """It states that it lies further behind than it does, and so do the files before it."""
+    path = packed()
+    content = bytearray(path.read_bytes())
+    place = len(content) - 22 + 16  # of the offset, in the last record
+    (offset,) = struct.unpack_from("<I", content, place)
+    struct.pack_into("<I", content, place, offset + (1 << 20))
+    path.write_bytes(content)
+    assert f"{path}/{MANIFEST} cannot be unpacked (its list of files names byte -" in refusal(path)
+
+
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "x.zip")
     assert "is a file: give the folder" in refusal(tmp_path / "x.zip")

@@ -10,7 +10,7 @@ from tests.jobs.toys import double, fail
 from ulmo.config import JobError, UserError
 from ulmo.jobs import dask_worker
 from ulmo.jobs.dask_worker import Run, Seen, admit, end_run, versions
-from ulmo.jobs.worker import WorkerLostError
+from ulmo.jobs.worker import Worker, WorkerLostError
 from ulmo.storage.lock import locked
 
 
@@ -45,6 +45,11 @@ def test_one_that_is_alike_may_work(run_of, tmp_path):
         assert worker.do(packed(double, 4), lambda *_: None).result() == 8
 
 
+def test_packages_of_wavelets_may_be_there_or_not(run_of):
+    without = {name: each for name, each in versions().items() if name != "scipy"}
+    assert admit(run_of(versions=without)) == ""
+
+
 GONE = Seen("gone.wav", 1, 1)
 
 
@@ -52,6 +57,7 @@ GONE = Seen("gone.wav", 1, 1)
     ("changes", "words"),
     [
         ({"versions": {**versions(), "numpy": "1.0"}}, "numpy there .*, here '1.0'"),
+        ({"versions": {**versions(), "PyWavelets": "1.0"}}, "PyWavelets there .*, here '1.0'"),
         ({"folder": "/nowhere"}, "there is no folder /nowhere"),
         ({"files": (GONE,)}, "gone.wav is not there, or is another file"),
         ({"files": (Seen("x.wav", 6, 1),)}, "x.wav is not there, or is another file"),
@@ -73,6 +79,24 @@ def test_one_that_cannot_open_the_bundle_says_so_before_its_first_job(run_of):
     assert admit(run) == ""
     with pytest.raises(UserError, match="unlucky"):
         dask_worker._take(run)
+
+
+def test_a_process_that_starts_while_its_run_ends_gets_no_job(run_of, monkeypatch):
+    """Whoever ended the run did not know of it: nothing writes once `end_run` has returned."""
+    started = []
+
+    class Ending(Worker):
+        def do(self, *arguments):
+            started.append(self)
+            ended = super().do(*arguments)
+            end_run("one")
+            return ended
+
+    monkeypatch.setattr(dask_worker, "Worker", Ending)
+    with pytest.raises(JobError, match="another run"):
+        dask_worker._take(run_of(ready=packed(double, 1)))
+    (worker,) = started
+    assert worker._process.poll() is not None
 
 
 def sleep(path):

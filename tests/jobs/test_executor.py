@@ -1,6 +1,7 @@
 """One contract over all executors: results, errors, progress, bounds, lost workers, the end."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ import pytest
 
 from tests.jobs.toys import crash_once, crash_with, die, double, is_deaf, meet, sleep, work
 from ulmo.config import JobError, UserError
+from ulmo.jobs import dask_worker
 from ulmo.jobs.processes import _ignoring_interrupts
 from ulmo.jobs.progress import TRIES, progressed
 from ulmo.jobs.spread import EXECUTORS, Spread
@@ -92,7 +94,7 @@ def test_a_recording_that_kills_its_worker_each_time_is_refused(tmp_path):
 
 
 def test_a_job_of_no_recording_that_kills_its_worker_each_time_is_one_line():
-    with opened(PROCESSES) as executor, pytest.raises(JobError, match="fewer --workers"):
+    with opened(PROCESSES) as executor, pytest.raises(JobError, match="fewer workers"):
         list(executor.each(die, range(4)))
 
 
@@ -111,6 +113,42 @@ def test_an_error_ends_the_workers_at_once(remote, tmp_path):
     with pytest.raises(UserError, match="unlucky"), opened(remote) as executor:
         list(executor.each(sleep, [tmp_path / "1", tmp_path / "2", tmp_path / "3"]))
     assert time.monotonic() - begun < 60
+
+
+def test_a_local_cluster_answers_this_computer_alone():
+    said = []
+    with opened(chosen("dask")._replace(say=said.append)):
+        psutil = pytest.importorskip("psutil")  # Dask needs it, too
+        found = psutil.Process().net_connections("inet")
+    listening = {each.laddr[:2] for each in found if each.status == psutil.CONN_LISTEN}
+    assert {ip for ip, _ in listening} == {"127.0.0.1"}
+    dashboard = re.fullmatch(
+        r"dask        2 workers; dashboard at http://(.*):(\d+)/status", said[0]
+    )
+    assert (dashboard[1], int(dashboard[2])) in listening
+
+
+def test_a_recording_that_is_written_to_is_no_other_file(tmp_path):
+    """Each Dask worker compares a few recordings, also one that comes later."""
+    growing = [tmp_path / name for name in "ab"]
+    for path in growing:
+        path.write_bytes(b"sound")
+    executor = chosen("dask").open(9, lambda *_: None, inputs=growing)
+    growing[0].write_bytes(b"more sound")
+    with executor:
+        growing[1].write_bytes(b"more sound")
+        dask_worker._runs.clear()  # as if all came later
+        assert dict(executor.each(double, range(5))) == {n: 2 * n for n in range(5)}
+
+
+def test_a_file_that_workers_see_otherwise_than_the_command_ends_it(tmp_path):
+    with chosen("dask").open(9, lambda *_: None, inputs=[tmp_path]) as executor:
+        elsewhere = dask_worker.Seen(str(tmp_path), 5, 1)
+        executor._run = executor._run._replace(files=(elsewhere,))
+        executor._forget_changed = lambda: None  # the command sees it as before
+        dask_worker._runs.clear()
+        with pytest.raises(UserError, match="that all machines share"):
+            list(executor.each(double, range(5)))
 
 
 def test_workers_ignore_the_terminal_whichever_thread_uses_them():

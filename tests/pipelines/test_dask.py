@@ -69,6 +69,14 @@ def test_tokens_if_a_worker_is_killed(cluster, field, expected, tokenizer, tmp_p
     assert contents(tmp_path / "out") == expected
 
 
+def test_a_file_that_has_no_lock_is_written_by_the_command(field, tokenizer, tmp_path):
+    """No worker could tell that its folder of that name is another one."""
+    out = tmp_path / "own" / "x.tokens.npy"
+    (result,) = tokenize(tokenizer, field / "00.wav", out=out, dask="tcp://127.0.0.1:1")
+    assert result.outputs == [out]
+    assert out.exists()
+
+
 @in_make_crash
 def test_tiles_if_a_worker_is_killed(cluster, field, tmp_path, monkeypatch):
     monkeypatch.setattr(prep_job, "_JOB_FILES", 2)

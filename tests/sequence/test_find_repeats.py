@@ -297,6 +297,12 @@ def test_events_that_make_no_class_join_the_one_they_are_like(monkeypatch):
     assert [each.group for each in found] == [each.group for each in whole]
     assert all(found[each.match].group == each.group for each in found)
     assert [(bounds.events, bounds.most) for bounds in told] == [(7, 5)]
+    told.clear()
+    monkeypatch.setattr(repeats, "_BACKGROUND_S", 0.0)  # all are background, which has no class
+    assert {each.group for each in find_repeats(ids, everything(ids), equal_scores(2), **ways)} == {
+        repeats.BACKGROUND
+    }
+    assert told == []
 
 
 def test_a_row_without_evidence_has_the_band_that_has_most():

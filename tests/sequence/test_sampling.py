@@ -50,6 +50,7 @@ def test_what_was_drawn_is_the_past_of_what_follows(parts):
     """Going on from a longer past gives the same: for the likeliest tokens no draw is needed."""
     ids = tokens(CHUNK + 50)
     ahead = drawn(parts, ids, 30, temperature=0)
+    assert (drawn(parts, ids, 5, temperature=1e-320) == ahead[:5]).all()
     rest = drawn(parts, np.concatenate([ids, ahead[:20]]), 10, temperature=0)
     assert (rest == ahead[20:]).all()
 

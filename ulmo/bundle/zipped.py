@@ -1,5 +1,6 @@
 """A bundle in a zip file, as somebody else may have made it."""
 
+import os
 import stat
 import zlib
 from pathlib import Path
@@ -97,6 +98,7 @@ class _Bounded:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self._size = os.fstat(file.fileno()).st_size
 
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes; ValueError for more than a block."""
@@ -104,6 +106,12 @@ class _Bounded:
         if len(content) > _BLOCK:
             raise ValueError("its list of files is too long")
         return content
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        """Go to a place; ValueError for one outside of the file, to which a wrong list leads."""
+        if whence == 0 and not 0 <= place <= self._size:
+            raise ValueError(f"its list of files names byte {place}")
+        return self._file.seek(place, whence)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)

@@ -64,7 +64,7 @@ from ulmo.config import Limits, UserError
 )
 @cli.option(
     "--max-seconds",
-    type=click.FloatRange(0.1, 600),
+    type=cli.FloatRange(0.1, 600),
     default=5.0,
     group="Recordings",
     help="Seconds of each item, at most.  [default: 5]",

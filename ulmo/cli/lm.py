@@ -291,7 +291,7 @@ def curve(
 @click.argument("source", type=cli.PATH, metavar="RECORDING|TOKENS")
 @cli.option(
     "--seconds",
-    type=click.FloatRange(0, 3600, min_open=True),
+    type=cli.FloatRange(0, 3600, min_open=True),
     default=10.0,
     metavar="S",
     group="Sample",
@@ -299,7 +299,7 @@ def curve(
 )
 @cli.option(
     "--temperature",
-    type=click.FloatRange(0, 100),
+    type=cli.FloatRange(0, 100),
     default=1.0,
     metavar="T",
     group="Sample",
@@ -338,7 +338,7 @@ def sample(
     seed: int,
     out: Path,
     lm: Path | None,
-    tokenizer: Path | None,
+    tokenizer: Path | str | None,
     channels: str | None,
     time_expansion: float | None,
     full_scale: float | None,

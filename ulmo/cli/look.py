@@ -27,14 +27,14 @@ from ulmo.cli.listening import hearing_options, listening_options, lm_option, op
 @cli.option(
     "--start",
     "start_s",
-    type=click.FloatRange(0),
+    type=cli.FloatRange(0),
     default=0.0,
     group="Page",
     help="First second to show.  [default: 0]",
 )
 @cli.option(
     "--seconds",
-    type=click.FloatRange(0, min_open=True),
+    type=cli.FloatRange(0, min_open=True),
     group="Page",
     help="Seconds to show.  [default: to the end]",
 )

@@ -17,6 +17,7 @@ it when help is shown or an option is parsed, and each is listed with its own wo
 import json
 from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
@@ -133,6 +134,16 @@ class _Numbers(click.ParamType[Any]):
             return self._gather(self._kind(part) for part in value.split(","))
         except ValueError:
             self.fail(f"{value!r} is not {self.name} with commas between them", param, ctx)
+
+
+class FloatRange(click.FloatRange):
+    """A finite number of a range; click lets nan through, and infinity where there is no bound."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Parse it; refuse anything else."""
+        if isfinite(found := super().convert(value, param, ctx)):
+            return float(found)
+        self.fail(f"{value!r} is not a finite number", param, ctx)
 
 
 NUMBERS = _Numbers("numbers", "X,Y,...", tuple, float)

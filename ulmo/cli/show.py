@@ -35,14 +35,14 @@ from ulmo.config import Limits, PrepSettings
 @tokenizer_option
 @cli.option(
     "--start",
-    type=click.FloatRange(0),
+    type=cli.FloatRange(0),
     default=0.0,
     group="Picture",
     help="First second to draw.  [default: 0]",
 )
 @cli.option(
     "--seconds",
-    type=click.FloatRange(0, min_open=True),
+    type=cli.FloatRange(0, min_open=True),
     group="Picture",
     help="Seconds to draw.  [default: to the end]",
 )

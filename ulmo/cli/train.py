@@ -61,14 +61,14 @@ def train(
             named[name] = portable(Path(flags[name]))
     settings = cli.merged(config, "train", {**cli.given(flags, TrainSettings), **named})
     read = TrainSettings.read(settings)
-    if (hosts := Hosts.here()).place:
-        with TrainProgress(quiet=quiet) as progress:
-            hosts.follow(progress.note, devices=read.devices, threads=read.threads)
-        return
     checked = {"model": ModelSettings.read(model), "train": read}
     limits = Limits.read(cli.given(flags, Limits))
     if print_config:
         click.echo(to_toml(dict(checked)))
+        return
+    if (hosts := Hosts.here()).place:
+        with TrainProgress(quiet=quiet) as progress:
+            hosts.follow(progress.note, devices=read.devices, threads=read.threads)
         return
     from ulmo.pipelines.train.train import train as run
     from ulmo.reports.as_json import train_json

@@ -34,12 +34,15 @@ class Settings(BaseModel):
 
 @cache
 def help_texts(settings: type[Settings]) -> dict[str, str]:
-    """The docstring of each field that has one, by the field's name.
+    """The docstring of each field that has one, by the field's name; none without the source.
 
     They are read from the source when help is shown. pydantic would read them at each import of
     the settings, which takes a fifth of the time of a command that does nothing.
     """
-    parts = inspect.getsource(sys.modules[settings.__module__])
+    try:
+        parts = inspect.getsource(sys.modules[settings.__module__])
+    except OSError:  # a frozen program, or one that is installed as byte code alone
+        return {}
     kind = next(
         part
         for part in ast.walk(ast.parse(parts))

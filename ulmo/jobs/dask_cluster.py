@@ -21,6 +21,7 @@ from ulmo.jobs.worker import Ended, WorkerLostError
 from ulmo.storage.lock import held_locks
 
 LOCAL = "local"  # the address of a cluster in this process
+_THIS_COMPUTER = "127.0.0.1"  # where that one answers: Dask would let in the whole network
 _POLL_SECONDS = 0.2
 _COUNT_SECONDS = 2.0  # workers may come and go; they are counted so often
 _CONNECT_SECONDS = 10.0
@@ -79,7 +80,7 @@ class DaskCluster(RemoteExecutor[str]):
             self._stack = stack.pop_all()
         count = self.workers
         workers = "1 worker" if count == 1 else f"{count} workers"
-        self.request.say(f"dask        {workers}{_dashboard(self._client)}")
+        self.request.say(f"dask        {workers}{_dashboard(self._client, self.request.address)}")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -136,7 +137,10 @@ class DaskCluster(RemoteExecutor[str]):
             times = killed.allowed_failures + 1 if told.recording else 1
             raise WorkerLostError(told.recording, times) from None
         if done.complaint:
-            raise UserError(f"the Dask worker {done.address} cannot help: {done.complaint}")
+            self._forget_changed()
+            if done.compared == len(self._run.files):
+                raise UserError(f"the Dask worker {done.address} cannot help: {done.complaint}")
+            done = Done(lost="")  # it compared a file that has changed: it is asked again
         self._tell(ticket, _Told(done.size, done.milliseconds))
         if done.ended is None:
             raise WorkerLostError(done.lost or "")
@@ -167,13 +171,24 @@ class DaskCluster(RemoteExecutor[str]):
 
     def _admit(self) -> None:
         """Compare each worker with this process. Raises UserError for the first that differs."""
+        compared = len(self._run.files)
         with self._talking():
             found = self._client.run(admit, self._run, on_error="return")
+        if any(found.values()):
+            self._forget_changed()
+        if len(self._run.files) < compared:
+            self._admit()
+            return
         for address, complaint in found.items():
             if isinstance(complaint, Exception):  # it cannot even call this function
                 complaint = f"{one_line(complaint)}: install the same ulmo there"
             if complaint:
                 raise UserError(f"the Dask worker {address} cannot help: {complaint}")
+
+    def _forget_changed(self) -> None:
+        """Compare no files any more that have changed here, too: somebody writes to them."""
+        same = tuple(file for file in self._run.files if file.is_there())
+        self._run = self._run._replace(files=same)
 
     def _end_run(self) -> None:
         """End what still runs for this run: nothing writes once this returns."""
@@ -228,7 +243,8 @@ def _client(request: Request) -> Iterator[Any]:
                     n_workers=request.workers,
                     threads_per_worker=1,
                     processes=False,
-                    dashboard_address=":0",
+                    dashboard_address=f"{_THIS_COMPUTER}:0",
+                    worker_dashboard_address=f"{_THIS_COMPUTER}:0",
                 )
             )
         try:
@@ -263,10 +279,12 @@ def _check_address(address: str) -> None:
         parse_host_port(place)
 
 
-def _dashboard(client: Any) -> str:
+def _dashboard(client: Any, address: str) -> str:
     """Where the dashboard is; empty if there is none."""
-    services = client.scheduler_info()["services"]
-    return f"; dashboard at {client.dashboard_link}" if "dashboard" in services else ""
+    if (port := client.scheduler_info()["services"].get("dashboard")) is None:
+        return ""
+    own = f"http://{_THIS_COMPUTER}:{port}/status"
+    return f"; dashboard at {own if address == LOCAL else client.dashboard_link}"
 
 
 @contextmanager

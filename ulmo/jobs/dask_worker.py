@@ -27,6 +27,7 @@ _PACKAGES = (
     *("ulmo", "numpy", "soundfile", "soxr", "opencv-python-headless", "onnxruntime", "pyarrow"),
     "distributed",
 )
+_OF_WAVELETS = ("scipy", "PyWavelets")  # not needed without: compared where both have them
 
 
 class Seen(NamedTuple):
@@ -41,6 +42,13 @@ class Seen(NamedTuple):
         """Raises OSError if it cannot be looked at."""
         status = path.stat()
         return cls(str(path), status.st_size, status.st_mtime_ns)
+
+    def is_there(self, folder: str = "") -> bool:
+        """Whether it is there, as it was. folder: in which a relative path begins."""
+        try:
+            return Seen.of(Path(folder, self.path))[1:] == self[1:]
+        except OSError:
+            return False
 
 
 class Run(NamedTuple):
@@ -62,6 +70,7 @@ class Done(NamedTuple):
     lost: str | None = None  # the recording that it had come to when its process was killed
     complaint: str = ""  # why it cannot be done here
     address: str = ""  # of the Dask worker that complains
+    compared: int = 0  # files that it was to compare
     size: int = 0  # of progress, all of it
     milliseconds: int = 0
 
@@ -93,7 +102,7 @@ _changing = Lock()
 def versions() -> dict[str, str]:
     """What decides about the bytes of an output, by name."""
     found = {"python": "{}.{}".format(*sys.version_info), "machine": platform.machine()}
-    for package in _PACKAGES:
+    for package in (*_PACKAGES, *_OF_WAVELETS):
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
@@ -137,7 +146,8 @@ def do_job(run: Run, content: bytes) -> Done:
     try:
         worker = _take(run)
     except (UserError, JobError, OSError) as error:
-        return Done(complaint=one_line(error), address=dask_worker.address)
+        complaint, address = one_line(error), dask_worker.address
+        return Done(complaint=complaint, address=address, compared=len(run.files))
     watch = _Watch(run.name, key, dask_worker, worker)
     try:
         ended = worker.do(content, watch.add, watch.begin)
@@ -193,8 +203,7 @@ class _Watch:
 def _take(run: Run) -> Worker:
     """A worker process that has no job, and is ready. Raises UserError where it cannot work."""
     with _changing:
-        if run.name in _over:
-            raise JobError("another run of the same has begun")
+        _refuse_over(run)
         if (processes := _runs.get(run.name)) is None:
             _check(run)
             processes = _runs[run.name] = _Processes(run.locks, [], set())
@@ -208,12 +217,18 @@ def _take(run: Run) -> Worker:
     try:
         if run.ready:
             worker.do(run.ready, lambda *_: None).result()
+        with _changing:
+            _refuse_over(run)  # it may have ended meanwhile, when nobody knew of this process
+            processes.busy.add(worker)
     except BaseException:
         worker.kill()
         raise
-    with _changing:
-        processes.busy.add(worker)
     return worker
+
+
+def _refuse_over(run: Run) -> None:
+    if run.name in _over:
+        raise JobError("another run of the same has begun")
 
 
 def _give_back(run: Run, worker: Worker, *, is_alive: bool = True) -> None:
@@ -230,7 +245,9 @@ def _give_back(run: Run, worker: Worker, *, is_alive: bool = True) -> None:
 
 def _check(run: Run) -> None:
     """UserError, in one line, if a job would give something else here than at the driver."""
-    if changes := differences(versions(), run.versions):
+    own = versions()
+    alone = [name for name in _OF_WAVELETS if not (name in own and name in run.versions)]
+    if changes := differences(own, run.versions, may_differ=alone):
         raise UserError(f"it has other versions ({changes}): install the same everywhere")
     if not Path(run.folder).is_dir():
         raise UserError(
@@ -238,15 +255,10 @@ def _check(run: Run) -> None:
             "that all machines share"
         )
     for file in run.files:
-        path = Path(run.folder, file.path)
-        try:
-            is_same = Seen.of(path)[1:] == file[1:]
-        except OSError:
-            is_same = False
-        if not is_same:
+        if not file.is_there(run.folder):
             raise UserError(
-                f"{path} is not there, or is another file: recordings and outputs must lie on "
-                "storage that all machines share, at the same path"
+                f"{Path(run.folder, file.path)} is not there, or is another file: recordings and "
+                "outputs must lie on storage that all machines share, at the same path"
             )
     for lock in run.locks:
         if not is_held(Path(run.folder, lock)):

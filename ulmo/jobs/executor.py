@@ -31,9 +31,7 @@ class Request(NamedTuple):
     workers: int = 1  # processes on this machine
     address: str = ""  # of a scheduler
     say: Callable[[str], None] = lambda _: None  # called with a line for the user
-    # Workers elsewhere must see the same files here: some inputs, and where the jobs write.
-    inputs: Sequence[Path] = ()
-    output: Path | None = None
+    inputs: Sequence[Path] = ()  # workers elsewhere must see the same files here
     ready: Callable[[], object] | None = None  # each worker calls it before its first job
 
 

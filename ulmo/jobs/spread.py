@@ -60,7 +60,6 @@ class Spread(NamedTuple):
         advance: Progress,
         *,
         inputs: Sequence[Path] = (),
-        output: Path | None = None,
         ready: Callable[[], object] | None = None,
     ) -> Executor:
         """The executor for some recordings, to enter; see Request."""
@@ -70,7 +69,6 @@ class Spread(NamedTuple):
             address=self.dask or "",
             say=self.say,
             inputs=inputs,
-            output=output,
             ready=ready,
         )
         return EXECUTORS[self.executor(recordings)](request)

@@ -59,7 +59,7 @@ class WorkerLostError(JobError):
     def __str__(self) -> str:
         return (
             "a worker was killed, perhaps for want of memory: "
-            "run the same command with fewer --workers to go on"
+            "run the same command with fewer workers to go on"
         )
 
 
@@ -173,8 +173,8 @@ class Worker:
 
     def kill(self) -> None:
         """End the process now, whatever it does, and wait for its end."""
+        self._process.kill()  # first: it may be stopped, and never read what is being sent to it
         self.stop()
-        self._process.kill()
         self._process.wait()
         self._output.close()
 

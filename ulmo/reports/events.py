@@ -164,7 +164,10 @@ def bound_lines(found: Repeats) -> list[str]:
             "recordings to compare all of it"
         )
     if found.joined:
-        lines.append(f"classes are made of the surest repeats; {found.joined:,} others joined them")
+        lines.append(
+            f"classes are made of the surest repeats; {found.joined:,} others joined the class "
+            "that they are like, if there is one"
+        )
     return lines
 
 

@@ -46,7 +46,7 @@ class Bounds(NamedTuple):
 
     compared: int  # columns
     left_out: int  # columns that are not background, and were not compared
-    events: int  # all of them
+    events: int  # all of them, without those that are background
     most: int  # events of which classes are made; others join these
 
 
@@ -102,10 +102,10 @@ def find_repeats(
     events = [selection.event(event) for event in events]
     if quiet is not None:
         events = [_trimmed(event, quiet) for event in events]
-    if selection.left_out or len(events) > _MOST:
-        bounds(Bounds(len(selection.columns), selection.left_out, len(events), _MOST))
     pause, most = round(_PAUSE_S / column_s), round(_BACKGROUND_S / column_s)
     events, runs = _split(sorted(events), pause=pause, most=most)
+    if selection.left_out or len(events) > _MOST:
+        bounds(Bounds(len(selection.columns), selection.left_out, len(events), _MOST))
     if latents is None:
         cells = by_evidence(evidence)
     else:

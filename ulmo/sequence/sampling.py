@@ -41,6 +41,7 @@ def _draw(logs: Array, temperature: float, place: float) -> int:
     """
     if temperature == 0:
         return int(logs.argmax())
-    sharpened = logs.astype(np.float64) / temperature
-    ends = np.cumsum(np.exp(sharpened - sharpened.max()))
+    below = logs.astype(np.float64) - logs.max()
+    with np.errstate(over="ignore"):  # of a tiny temperature: -inf, which has no share
+        ends = np.cumsum(np.exp(below / temperature))
     return int(np.searchsorted(ends, place * ends[-1], side="right"))

@@ -66,6 +66,22 @@ def test_the_sound_is_that_of_the_end_and_of_what_follows(
     assert np.abs(samples).max() == pytest.approx(0.89, abs=1e-3)  # twice full scale is lowered
 
 
+def test_the_decoder_is_given_a_window_at_a_time(
+    sample, silent, audio, tmp_path, no_pixels, monkeypatch
+):
+    """An hour is drawn in the memory of a window."""
+    given, decode = [], Decoder.decode_ids
+
+    def watched(decoder, ids):
+        given.append(ids.shape[1])
+        return decode(decoder, ids)
+
+    monkeypatch.setattr(Decoder, "decode_ids", watched)
+    assert sample(audio / NAME, "more", "--seconds", "5").exit_code == 0
+    assert len(given) > 1
+    assert max(given) < 2 * 125
+
+
 def test_without_an_inverse_there_is_no_sound_and_the_reason(
     sample, audio, tmp_path, monkeypatch, no_pixels
 ):
@@ -86,7 +102,7 @@ def test_foreign_files_and_wrong_sources_are_refused(sample, silent, audio, toke
         (folder / name).write_bytes(b"RIFF or PNG of somebody")
         assert_refused(sample(audio / NAME), words, "choose another --out")
         (folder / name).unlink()
-    assert_refused(sample(tokens), "holds tokens of 5 recordings: name the file of one")
+    assert_refused(sample(tokens), "holds tokens of several recordings: name the file of one")
     assert_refused(sample(audio / NAME, "more", "--channels", "each"), "one channel goes on")
     assert_refused(sample(audio / NAME, out="x.labels.txt"), "x.labels.txt is no name for tokens")
     kept = tokens / "tokens" / NAME.replace(".wav", ".tokens.npy")

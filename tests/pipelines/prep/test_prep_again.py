@@ -58,7 +58,7 @@ def die(_):
 def test_a_worker_that_is_killed_is_one_line(audio, tmp_path, monkeypatch):
     monkeypatch.setattr(prep_output, "run_jobs", die)
     settings = TINY.model_copy(update={"normalization": "tile"})
-    with pytest.raises(JobError, match="run the same command with fewer --workers to go on"):
+    with pytest.raises(JobError, match="run the same command with fewer workers to go on"):
         prepare(audio, tmp_path / "out", settings, spread=Spread(2))
     with pytest.raises(UserError, match="cannot make the folder"):
         prepare(audio, audio / "c.wav" / "out", settings)

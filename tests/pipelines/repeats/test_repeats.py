@@ -230,7 +230,7 @@ def test_what_was_left_out_is_told(tmp_path, monkeypatch):
     done = repeats(CALLS, "--out", tmp_path / "x.csv")
     line = "  compared: the 1.0 h that tell most; repeats may be missing in 2.0 h of "
     assert line in done.stdout
-    assert "; 321 others joined them" in done.stdout
+    assert "; 321 others joined the class that they are like, if there is one" in done.stdout
     told = json.loads(repeats(CALLS, "--out", tmp_path / "x.csv", "--json").stdout)
     assert (told["left_out_hours"], told["joined"]) == (pytest.approx(2.0), 321)
 

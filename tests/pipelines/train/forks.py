@@ -75,7 +75,7 @@ FAULTS = {  # places in which something fails, by the name of a fault
     "losses": {"ulmo.storage.csv_log.CsvLog._write": _full},
     "checkpoint": {"ulmo.pipelines.run_files.write_digests": _full},
     "bundle": {
-        "ulmo.bundle.place.publish": _full,
+        "ulmo.bundle.folder.publish": _full,
         "ulmo.pipelines.train.trainer.draw_reconstructions": _wrong,
         "ulmo.pipelines.run_files.tf.summary.scalar": _full,
     },
@@ -87,6 +87,7 @@ def _run(ulmo, arguments, fault, environment, errors):
     os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), 2)
     os.environ.update(environment)
     for place, failing in FAULTS[fault].items() if fault else ():
+        pkgutil.resolve_name(place)  # it fails if there is nothing of that name to replace
         target, _, name = place.rpartition(".")
         setattr(pkgutil.resolve_name(target), name, failing)
     status = 99

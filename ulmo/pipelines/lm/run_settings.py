@@ -20,7 +20,7 @@ from ulmo.tokenizer import Tokenizer
 TOKEN_RUN = "lm_train.json"
 _AGAIN = "train again, into a new folder"
 # Settings that may change when a run is resumed. They decide when it ends, and the learning rate
-# follows from that; or, as `devices`, they change rounding alone.
+# follows from that; or, as `devices`, they change rounding, and what dropout draws, alone.
 _MAY_CHANGE = frozenset({"epochs", "max_minutes", "patience", "checkpoint_minutes", "devices"})
 
 

@@ -5,6 +5,7 @@ recording, or stored tokens -> ids -> drawn columns (ulmo.token_model) -> tokens
 """
 
 from io import BytesIO
+from itertools import islice
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple
@@ -36,7 +37,7 @@ from ulmo.pictures.axes import (
     publish_picture,
     to_png,
 )
-from ulmo.pictures.colours import UNKNOWN, code_colours
+from ulmo.pictures.colours import cell_colours
 from ulmo.pictures.own_matplotlib import Figure
 from ulmo.pipelines.lm.score import is_of_tokens
 from ulmo.pipelines.lm.token_row import TokenRow
@@ -48,7 +49,6 @@ from ulmo.token_model import TokenModel
 from ulmo.tokenizer import Tokenizer
 from ulmo.tokens import Tokens
 
-MOST_SECONDS = 3600.0
 _REMEDY = "choose another --out"
 _WRITER = b"ISFT"  # where a WAV file says which program wrote it
 _PEAK = 0.89  # of full scale: 1 dB below it
@@ -134,11 +134,12 @@ def continue_recording(
     begin_s = row.end_s - len(before) * row.column_s
     ids = np.concatenate([before, drawn])
     name = Path(row.sources[-1].recording).name
-    image = _draw(tokenizer, ids, len(before), begin_s, name)
+    tokens = _tokens(tokenizer, ids)
+    image = _draw(tokenizer, tokens, len(before), begin_s, name)
     publish_picture(image, outputs.picture, _REMEDY)
     no_sound = ""
     try:
-        wav = _wav(tokenizer, ids)
+        wav = _wav(tokenizer, tokens)
     except UserError as error:  # librosa is not installed, or the front end has no inverse
         no_sound = str(error)
     else:
@@ -151,9 +152,10 @@ def continue_recording(
 
 def _stored(model: TokenModel, source: Path) -> tuple[TokenRow, float]:
     """The tokens of a file, and their time expansion."""
-    found = list(read_corpus(source))
+    found = list(islice(read_corpus(source), 2))
     if len(found) != 1:
-        raise UserError(f"{source} holds tokens of {len(found)} recordings: name the file of one")
+        number = "several" if found else "no"
+        raise UserError(f"{source} holds tokens of {number} recordings: name the file of one")
     return TokenRow.of_stored(model, found[0]), found[0].header.time_expansion
 
 
@@ -187,10 +189,10 @@ def _header(tokenizer: Tokenizer, row: TokenRow, columns: int) -> TokensHeader:
     )
 
 
-def _wav(tokenizer: Tokenizer, ids: Ids) -> bytes:
-    """A WAV file of 16 bits of what ids stand for, no louder than full scale."""
+def _tokens(tokenizer: Tokenizer, ids: Ids) -> Tokens:
+    """Ids as tokens that can be decoded."""
     prep, stride = tokenizer.prep, tokenizer.manifest.model.time_stride
-    tokens = Tokens(
+    return Tokens(
         ids=ids,
         distances=np.full(ids.shape, np.nan, np.float32),
         sample_rate=prep.true_rate,
@@ -198,6 +200,10 @@ def _wav(tokenizer: Tokenizer, ids: Ids) -> bytes:
         edges_hz=tokenizer.edges_hz,
         frames=len(ids) * stride,
     )
+
+
+def _wav(tokenizer: Tokenizer, tokens: Tokens) -> bytes:
+    """A WAV file of 16 bits of what tokens stand for, no louder than full scale."""
     samples = tokenizer.resynthesize(tokens)
     peak = float(np.abs(samples).max(initial=0.0))
     samples = samples * np.float32(min(_PEAK / max(peak, 1e-9), 1.0))
@@ -222,11 +228,11 @@ def _check_sound(path: Path) -> None:
 
 
 @own_style()
-def _draw(tokenizer: Tokenizer, ids: Ids, begin: int, begin_s: float, name: str) -> bytes:
-    """PNG: what ids stand for, and the ids; a line where drawn ones begin, at column `begin`."""
-    model, frontend = tokenizer.manifest.model, build_frontend(tokenizer.prep)
+def _draw(tokenizer: Tokenizer, tokens: Tokens, begin: int, begin_s: float, name: str) -> bytes:
+    """PNG: what tokens stand for, and their ids; a line at column `begin`, the first drawn one."""
+    model, frontend, ids = tokenizer.manifest.model, build_frontend(tokenizer.prep), tokens.ids
     column_s = model.time_stride * tokenizer.prep.frame_s
-    values = _levels(tokenizer, ids)
+    values = _levels(tokenizer, tokens)
     figure = Figure(figsize=(12.0, 5.4), layout="constrained", dpi=100)
     axes = figure.subplots(2, 1, sharex=True)
     extent = (begin_s, begin_s + len(ids) * column_s, 0, len(values))
@@ -242,13 +248,8 @@ def _draw(tokenizer: Tokenizer, ids: Ids, begin: int, begin_s: float, name: str)
         interpolation="nearest",
     )
     figure.colorbar(image, ax=axes[0], label=level_unit(tokenizer.prep), pad=0.01)
-    table = np.zeros((tokenizer.vocabulary.size, 4), np.uint8)
-    table[: len(tokenizer.codebook), :3] = code_colours(tokenizer.codebook)
-    table[tokenizer.vocabulary.unk, :3] = UNKNOWN
-    table[: tokenizer.vocabulary.unk + 1, 3] = 255
-    axes[1].imshow(
-        table[ids.T], origin="lower", aspect="auto", extent=extent, interpolation="nearest"
-    )
+    cells = cell_colours(ids.T, tokenizer.colours)
+    axes[1].imshow(cells, origin="lower", aspect="auto", extent=extent, interpolation="nearest")
     axes[0].set_title("decoded from the tokens", fontsize=9, loc="left")
     axes[1].set_title("tokens: like codes have like colours", fontsize=9, loc="left")
     for axis in axes:
@@ -261,13 +262,13 @@ def _draw(tokenizer: Tokenizer, ids: Ids, begin: int, begin_s: float, name: str)
     return to_png(figure)
 
 
-def _levels(tokenizer: Tokenizer, ids: Ids) -> Array:
-    """Levels (M, columns * time_stride) of ids; NaN where time was left out."""
+def _levels(tokenizer: Tokenizer, tokens: Tokens) -> Array:
+    """Levels (M, frames) of tokens; NaN where time was left out."""
     model, constants = tokenizer.manifest.model, tokenizer.manifest.normalization
-    is_gap: Mask = np.asarray((ids > tokenizer.vocabulary.unk).any(axis=1))
-    known = np.where(is_gap[:, None], tokenizer.vocabulary.unk, ids)
-    values = tokenizer.decode_ids(known[None])[0, :, :, 0]
+    tiles = tokenizer.decode(tokens)[..., 0]  # in windows, however many tokens there are
+    values: Array = np.concatenate([*tiles], axis=1)[:, : tokens.frames]
     if constants is not None:
         values = constants.undo(values)
+    is_gap: Mask = np.asarray((tokens.ids > tokenizer.vocabulary.unk).all(axis=1))
     values[:, np.repeat(is_gap, model.time_stride)] = np.nan
     return values

@@ -30,7 +30,8 @@ def likeness_values(ids: Ids, scores: Array | None) -> dict[str, Any] | None:
     for band, table in enumerate(scores):
         used = np.unique(ids[:, band])
         used = used[used < len(table)]
-        steps = np.rint(table[np.ix_(used, used)].astype(np.float32) / STEP_BITS)
+        bits = table[np.ix_(used, used)].astype(np.float32)
+        steps = np.rint((bits + bits.T) / 2 / STEP_BITS)  # symmetric, as repeats takes them
         parts.append(np.clip(steps, -128, 127).astype(np.int8)[np.triu_indices(len(used))])
         codes.append(used.tolist())
     packed = zlib.compress(np.concatenate(parts).tobytes(), 9)

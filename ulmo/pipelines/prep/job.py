@@ -107,10 +107,10 @@ class Source(NamedTuple):
     # Called with the bytes of all inputs; returns a callback taking the bytes done since last call.
     progress: Callable[[int], Callable[[int], None]]
 
-    def open(self, jobs: int, advance: Callable[[int], None], output: Path) -> Executor:
-        """What runs the jobs of some recordings, which write below `output`; to be entered."""
+    def open(self, jobs: int, advance: Callable[[int], None]) -> Executor:
+        """What runs the jobs of some recordings, to be entered."""
         paths = [self.audio_dir / file.path for file in self.files]
-        return self.spread.open(jobs, lambda size, _: advance(size), inputs=paths, output=output)
+        return self.spread.open(jobs, lambda size, _: advance(size), inputs=paths)
 
 
 def plan_of(files: Sequence[InputFile]) -> str:

@@ -151,7 +151,7 @@ class PrepOutput:
         ledger.update()  # first: a folder without prep.json is not ours
         self._make_folders()
         advance = source.progress(sum(file.size for file in source.files))
-        with source.open(len(source.files), advance, self._folder) as executor:
+        with source.open(len(source.files), advance) as executor:
             settings = ledger.manifest.settings
             if settings.learns_constants and ledger.manifest.normalization is None:
                 learned = corpus_constants(executor, source.audio_dir, source.files, settings)
@@ -359,7 +359,7 @@ class PrepOutput:
         prefixes = {prefix_of(name) for name in names}
         jobs = [job for job in self._jobs() if job.prefix in prefixes]
         advance = self._source.progress(sum(job.size for job in jobs))
-        with self._source.open(len(jobs), advance, self._folder) as executor:
+        with self._source.open(len(jobs), advance) as executor:
             found = executor.each(run_jobs, [[job] for job in jobs])
             return [(job, made.tile_rows) for (job,), (made,) in found]
 

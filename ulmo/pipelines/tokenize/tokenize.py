@@ -37,7 +37,7 @@ from ulmo.formats.publish import (
 from ulmo.formats.readme import foreign_lines, lacks_readme, write_readme
 from ulmo.jobs.inputs import input_file
 from ulmo.jobs.progress import Progress
-from ulmo.jobs.spread import BY_FILES, Spread
+from ulmo.jobs.spread import BY_FILES, HERE, Spread
 from ulmo.listening.worker_tokenizer import for_jobs
 from ulmo.pipelines.tokenize.earlier import Earlier, is_as_written
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, by_name, tokenize_recording
@@ -88,6 +88,8 @@ def tokenize_files(
     if out is None or is_file_name(out, options.file_format):
         if out is None:
             plan = keep_apart(plan)
+        else:  # it has no lock, which would show that other machines write to the same place
+            job = job._replace(spread=HERE)
         made = {}
         with job.tidying(plan), closing(job.tokenize(plan)) as fresh:
             for planned, result in fresh:
@@ -380,7 +382,6 @@ class _Job(NamedTuple):
             len(plan),
             self.listener.begin(size),
             inputs=[planned.source for planned in plan],
-            output=next((planned.folder for planned in plan), None),
             ready=ready,
         ) as executor:
             job = partial(tokenize_recording, tokenizer, self.options)

@@ -24,7 +24,7 @@ const toTime = (time) => {
   reveal(time);
 };
 const stopAll = () => {
-  if (player.isPlaying) player.pause();
+  player.pause();
   select(null);
   light(null);
 };

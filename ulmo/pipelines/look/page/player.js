@@ -55,7 +55,6 @@ class Player {
   // Play made sound, which is at no time of the recording.
   playMade(samples, rate) {
     this.pause();
-    this.#made?.stop();
     this.#context ??= new AudioContext();
     this.#context.resume();
     const buffer = this.#context.createBuffer(1, samples.length, rate);
@@ -123,6 +122,8 @@ class Player {
   }
 
   #stop() {
+    this.#made?.stop();
+    this.#made = null;
     if (!this.#source) return;
     this.#source.onended = null;
     this.#source.stop();
