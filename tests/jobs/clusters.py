@@ -41,7 +41,7 @@ class Cluster:
             *("--host", "127.0.0.1"),
         )
         until = time.monotonic() + 60
-        while not file.exists():
+        while not (file.exists() and file.read_text().endswith("}")):
             assert time.monotonic() < until
             time.sleep(0.02)
         self.address = json.loads(file.read_text())["address"]

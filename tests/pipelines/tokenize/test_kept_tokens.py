@@ -19,6 +19,7 @@ from tests.pipelines.tokenizing import (
 )
 from ulmo.config import UserError
 from ulmo.formats.read import read_corpus
+from ulmo.jobs.spread import Spread
 from ulmo.pipelines.tokenize import tokenize as pipeline
 from ulmo.pipelines.tokenize.job import TokenizeOptions
 from ulmo.pipelines.verify.verify import verify
@@ -55,7 +56,7 @@ def make(kind, tokenizer, *sources, out, lines):
     if kind == "table":
         return tokenize(tokenizer, *sources, out=out, file_format="csv", listener=listener)
     options = TokenizeOptions(file_format="csv")
-    how = {"out": out, "workers": 1, "listener": listener}
+    how = {"out": out, "spread": Spread(1), "listener": listener}
     return pipeline.tokenize_timeline(tokenizer, sources, options, **how)[0]
 
 

@@ -8,7 +8,7 @@ from io import BytesIO
 from itertools import islice
 from math import ceil
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile
@@ -208,12 +208,14 @@ def _wav(tokenizer: Tokenizer, tokens: Tokens) -> bytes:
     peak = float(np.abs(samples).max(initial=0.0))
     samples = samples * np.float32(min(_PEAK / max(peak, 1e-9), 1.0))
     file = BytesIO()
-    with soundfile.SoundFile(
-        file, "w", tokens.sample_rate, 1, subtype="PCM_16", format="WAV"
-    ) as writer:
+    _write_wav(file, samples, tokens.sample_rate)
+    return file.getvalue()
+
+
+def _write_wav(file: BinaryIO, samples: Array, rate: int) -> None:
+    with soundfile.SoundFile(file, "w", rate, 1, subtype="PCM_16", format="WAV") as writer:
         writer.software = "ulmo"
         writer.write(samples)
-    return file.getvalue()
 
 
 def _check_sound(path: Path) -> None:
