@@ -5,7 +5,7 @@ files and folders -> plan -> recordings, in this process or in several -> files 
 """
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,7 @@ from ulmo.jobs.inputs import input_file
 from ulmo.jobs.progress import Progress
 from ulmo.jobs.spread import BY_FILES, Spread
 from ulmo.listening.worker_tokenizer import for_jobs
+from ulmo.pipelines.tokenize.batch import in_batches, size_of, tokenize_batch
 from ulmo.pipelines.tokenize.earlier import Earlier, is_as_written
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, by_name, tokenize_recording
 from ulmo.pipelines.tokenize.parts import Parts, made_of, parts_of, stays
@@ -374,7 +375,7 @@ class _Job(NamedTuple):
     ) -> Generator[tuple[Planned, Result], None, None]:
         """Each recording as it ends, which with several workers is not the order of the plan."""
         tokenizer, ready = for_jobs(self.tokenizer, self.spread, len(plan))
-        size = sum(_size_of(planned.source) for planned in plan)
+        size = sum(size_of(planned.source) for planned in plan)
         first, later = earlier.in_turn(plan) if earlier else (plan, [])
         with self.spread.open(
             len(plan),
@@ -383,17 +384,15 @@ class _Job(NamedTuple):
             output=next((planned.folder for planned in plan), None),
             ready=ready,
         ) as executor:
-            job = partial(tokenize_recording, tokenizer, self.options)
-            yield from executor.each(job, first)
+            job = partial(tokenize_batch, partial(tokenize_recording, tokenizer, self.options))
+
+            def each(some: Collection[Planned]) -> Iterator[tuple[Planned, Result]]:
+                batches = in_batches(some, len(some), executor.workers)
+                for batch, results in executor.each(job, batches):
+                    yield from zip(batch, results, strict=True)
+
+            yield from each(first)
             if earlier and later:
                 room = {earlier.made_room(planned): planned for planned in later}
-                for planned, result in executor.each(job, room):
+                for planned, result in each(room):
                     yield room[planned], result
-
-
-def _size_of(path: Path) -> int:
-    """Bytes of a file; 0 if it cannot be looked at."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
