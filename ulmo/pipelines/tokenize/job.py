@@ -27,7 +27,7 @@ from ulmo.jobs.inputs import InputFile, input_file
 from ulmo.jobs.outcome import Tokenized
 from ulmo.jobs.progress import ReadingProgress, lost_with
 from ulmo.listening.worker_tokenizer import opened
-from ulmo.pipelines.tokenize.batch import Turn
+from ulmo.pipelines.tokenize.batch import Turn, size_of
 from ulmo.pipelines.tokenize.pieces import Piece, read_held, write_joined
 from ulmo.pipelines.tokenize.plan import Planned
 from ulmo.pipelines.tokenize.timeline import Recorded
@@ -100,7 +100,7 @@ def tokenize_recording(
         with turn or Turn() as own:
             return _tokenize_once(opened(tokenizer), options, planned, progress, own)
 
-    progress = ReadingProgress(input_file(planned.source).size)
+    progress = ReadingProgress(size_of(planned.source))
     return progress.read(once, lambda result: result.outcome.reason == "changed")
 
 
