@@ -66,11 +66,11 @@ def output_paths(path: Path, file_format: str) -> Outputs:
     endings = endings_of(file_format)
     for ending in endings:
         if path.name.endswith(ending) and path.name != ending:
-            stem = path.name.removesuffix(ending)
+            folder, stem = path.parent, path.name.removesuffix(ending)
             return Outputs(
-                files=tuple(path.with_name(stem + each) for each in endings),
-                header=(header := header_path(path.with_name(stem))),
-                vocabulary=header.with_name(f"{stem}.vocabulary.json"),
+                files=tuple(folder / f"{stem}{each}" for each in endings),
+                header=(header := header_path(folder / stem)),
+                vocabulary=header.parent / f"{stem}.vocabulary.json",
             )
     raise UserError(f"{path} is no name for {file_format}: end it with {STEM}{endings[0]}")
 

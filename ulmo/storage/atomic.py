@@ -9,8 +9,8 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from hashlib import sha256
 from functools import cache
+from hashlib import sha256
 from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -270,7 +270,7 @@ def _is_made(folder: Path, below: Path) -> bool:
     """
     try:
         here, parts = str(below), folder.relative_to(below).parts
-        is_made = stat.S_ISDIR(os.stat(here).st_mode)
+        is_made = stat.S_ISDIR(below.stat().st_mode)
         for part in parts:
             here = f"{here}{os.sep}{part}"
             is_made = is_made and stat.S_ISDIR(os.lstat(here).st_mode)

@@ -22,7 +22,7 @@ from ulmo.formats.folder import (
     timeline_ledger,
 )
 from ulmo.formats.header import TokensHeader
-from ulmo.formats.places import HEADERS, TOKENS
+from ulmo.formats.places import HEADERS, STEM, TOKENS, header_path
 from ulmo.formats.publish import (
     check_labelling,
     check_outputs,
@@ -52,6 +52,7 @@ from ulmo.storage.faults import reading_error, remove_any
 from ulmo.storage.lock import LOCK, lock_path, locked, locked_name
 from ulmo.storage.names import portable
 from ulmo.storage.probe import is_probe
+from ulmo.storage.sealed import fingerprint
 from ulmo.storage.walk import paths_in
 from ulmo.tokenizer import Tokenizer
 
@@ -96,7 +97,8 @@ def tokenize_files(
                 made[planned] = result
         return [made[planned] for planned in plan]
     manifest = job.manifest()
-    plan = [planned.keyed(manifest.deciding()) for planned in plan]
+    settings = fingerprint(manifest.deciding())
+    plan = [planned.keyed(settings) for planned in plan]
     ledger = folder_ledger(out).resume(manifest, out)
     for line in foreign_lines(out, options.file_format):
         listener.warn(line)
@@ -129,7 +131,8 @@ def _tokenize_corpus(job: "_Job", plan: Sequence[Planned], out: Path) -> list[Re
     parts = job._replace(
         options=job.options._replace(file_format="npy"), listener=job.listener._replace(done=done)
     )
-    plan = [planned.keyed(parts.manifest().deciding()) for planned in plan]
+    settings = fingerprint(parts.manifest().deciding())
+    plan = [planned.keyed(settings) for planned in plan]
     outputs = output_paths(out, job.options.file_format)
     _check_places(out, (*outputs.files, outputs.header, outputs.vocabulary))
     check_outputs(outputs)
@@ -181,7 +184,7 @@ def tokenize_timeline(
         )
     alone = options._replace(file_format="npy", labelling=ALL_RUNS, gaps="omit")
     parts = job._replace(options=alone)
-    settings = parts.manifest().deciding()
+    settings = fingerprint(parts.manifest().deciding())
     found = plan_parts(sources, out, options.file_format, listener.left_out)
     plan = [planned.keyed(settings) for planned in found]
     job.check_names(plan)
@@ -270,8 +273,8 @@ class _Job(NamedTuple):
         """The results of an earlier job, if they are all that is wanted and nothing is left."""
         if not ledger.is_finished(planned.key for planned in plan):
             return None
-        targets = [output_paths(planned.target, self.options.file_format) for planned in plan]
-        folders = {path.parent for each in targets for path in (*each.files, each.header)}
+        folders = {planned.target.parent for planned in plan}
+        folders |= {header_path(folder / STEM).parent for folder in folders}
         folders.add(ledger.files.manifest.parent)
         found = [self._earlier(ledger, planned) for planned in plan]
         results = [result for result in found if result is not None]
@@ -335,13 +338,12 @@ class _Job(NamedTuple):
         found = {planned: self._earlier(ledger, planned) for planned in plan}
         made = {planned: result for planned, result in found.items() if result is not None}
         missing = [planned for planned in plan if planned not in made]
-        done = [planned.key for planned in made]
         earlier = Earlier(ledger, folder, plan, made)
         rows = {planned: [result.outcome] for planned, result in made.items()}
         with (
             staying(folder),
             self.tidying(plan),
-            ledger.writing(done, len(plan), others=earlier.keys),
+            ledger.writing((each.key for each in made), len(plan), others=earlier.keys),
             closing(self.tokenize(missing, earlier)) as fresh,
         ):
             for planned, result in made.items():
