@@ -256,7 +256,7 @@ def is_as_written(outputs: Iterable[Path], row: Tokenized, made: TokenizeManifes
     Raises UserError if one of them cannot be read.
     """
     outputs = list(outputs)
-    if _is_same_to_the_byte(outputs, row, made.file_format):
+    if _is_same_to_the_byte(outputs, row, made):
         return True
     there = []
     for output in outputs:
@@ -273,27 +273,33 @@ def is_as_written(outputs: Iterable[Path], row: Tokenized, made: TokenizeManifes
     return (unknown, digest) == (row.unknown, row.tokens_sha256)
 
 
-def _is_same_to_the_byte(outputs: Sequence[Path], row: Tokenized, file_format: str) -> bool:
-    """Whether the headers have the hash in the row, which is also theirs, and the files the theirs.
+def _is_same_to_the_byte(outputs: Sequence[Path], row: Tokenized, made: TokenizeManifest) -> bool:
+    """The same where the bytes of the headers have the hash in the row: these need no checks.
 
     False says nothing: files in other formats may share a header, and it may be damaged.
     """
+    unknown = 0
     running, named = sha256(), []
-    with suppress(UserError, OSError, ValueError):
+    with suppress(UserError, OSError, ValueError, KeyError):
         for output in outputs:
-            paths = output_paths(output, file_format)
+            paths = output_paths(output, made.file_format)
             refuse_linked_folders(paths.header)
             content = read_unlinked(paths.header, MAX_JSON_BYTES)
             running.update(content)
             named.append((paths, content))
         if not named or running.hexdigest() != row.tokens_sha256:
             return False
-        return all(
-            file_hash(path) == hashes.get(ending)
-            for paths, content in named
-            for hashes in [json.loads(content)["hashes"]]
-            for path, ending in zip(paths.files, paths.endings, strict=True)
-        )
+        for paths, content in named:
+            header = json.loads(content)
+            unknown += header["unknown"]
+            fields = ("fingerprint", "unk_quantile", "recording", "columns")
+            found = tuple(header[name] for name in fields)
+            if found != (made.tokenizer, made.unk_quantile, row.path, row.columns):
+                return False
+            for path, ending in zip(paths.files, paths.endings, strict=True):
+                if file_hash(path) != header["hashes"][ending]:
+                    return False
+        return unknown == row.unknown
     return False
 
 
