@@ -63,10 +63,7 @@ class Earlier:
         self._folder = folder
         self._manifest = ledger.manifest
         self._format = ledger.manifest.file_format
-        self._planned = {planned.known_as: planned for planned in plan}
-        self._sources = {planned.source: planned for planned in plan}
-        self._known = Known(self._sources)
-        self._targets = {planned.target for planned in plan}
+        self._plan = plan
         others = ledger.others({planned.key for planned in made})
         self._rows = [row for row in others if row.status != "refused"]  # the latest last
         self._below: dict[Path, list[Tokenized]] = {}
@@ -75,6 +72,22 @@ class Earlier:
             for each in (path, *path.parents):
                 self._below.setdefault(each, []).append(row)
         self._settled = set(made)  # recordings of which this job knows that they can be read
+
+    @cached_property
+    def _planned(self) -> dict[Path, Planned]:
+        return {planned.known_as: planned for planned in self._plan}
+
+    @cached_property
+    def _sources(self) -> dict[Path, Planned]:
+        return {planned.source: planned for planned in self._plan}
+
+    @cached_property
+    def _known(self) -> Known:
+        return Known(self._sources)
+
+    @cached_property
+    def _targets(self) -> set[Path]:
+        return {planned.target for planned in self._plan}
 
     @property
     def keys(self) -> list[str]:
@@ -87,6 +100,8 @@ class Earlier:
         They are those of a refusal that may pass: one of a recording; of a folder that cannot be
         looked into, one for each recording there.
         """
+        if not self._rows:
+            return []
         if row.reason not in MAY_STAY:
             self._settled.add(planned)
         if row.reason not in MAY_PASS:
@@ -100,6 +115,8 @@ class Earlier:
 
         Each may be of a recording that could not be read, and is of none of `rows`, of this job.
         """
+        if not self._rows:
+            return []
         rows = list(rows)
         sounds = _by_sound(rows)
         taken = {name for row in rows for name in row.outputs}
@@ -149,6 +166,8 @@ class Earlier:
         tokens are the same. Nothing else is known of recordings that are gone, and their outputs
         stay.
         """
+        if not self._rows:
+            return
         rows = list(rows)
         named = {name for row in rows for name in row.outputs}
         there = {row.path for row in rows}
