@@ -16,6 +16,7 @@ from ulmo.jobs.executor import AHEAD
 from ulmo.jobs.progress import TRIES
 
 MOST = 600_000  # recordings that are simulated one by one: a year of minutes is 525,960
+SAMPLE = 200_000  # of more than that, so many are: 200 for each of 1,000 workers
 _DRAWN = 1 << 16  # job times that are drawn together
 _ARRIVES, _ENDED, _LOST = range(3)
 
@@ -46,9 +47,11 @@ class Simulated(NamedTuple):
     """What became of a run."""
 
     seconds: float
+    steady: float  # seconds for each recording, of the middle half of them
     again: float  # jobs that were lost with their worker, and done again
     refused: float  # recordings whose worker was lost too often
-    shares: dict[str, float]  # of the time that each part was at work, by its name
+    shares: dict[str, float]  # of the time that each part was at work, by its name; of workers:
+    # that they computed
 
     @property
     def fullest(self) -> str:
@@ -71,6 +74,7 @@ def simulate(measured: Measured, fleet: Fleet, recordings: int, *, seed: int = 0
     lost: list[tuple[float, int]] = []  # when lost jobs can begin again, and their tries so far
     idle: list[int] = []
     ended = again = refused = sent = 0
+    marks = {recordings // 4: 0.0, recordings * 3 // 4: 0.0}  # when so many had ended
     events = [(measured.start, worker, _ARRIVES, 0) for worker in range(fleet.workers)]
 
     def send(at: float) -> None:
@@ -96,6 +100,8 @@ def simulate(measured: Measured, fleet: Fleet, recordings: int, *, seed: int = 0
             refused += 1
         if what != _ARRIVES:
             ended += 1
+            if ended in marks:
+                marks[ended] = now
             if sent < recordings:
                 send(now)
         if what == _LOST:
@@ -111,46 +117,41 @@ def simulate(measured: Measured, fleet: Fleet, recordings: int, *, seed: int = 0
             times = rng.choice(jobs, _DRAWN).tolist()
         begin = max(begin, now)
         storage = max(storage, begin) + carried
-        end = max(begin + times.pop() * factors[worker], storage)
+        computing = times.pop() * factors[worker]
+        end = max(begin + computing, storage)
         if until[worker] < end:
             end = max(until[worker], begin)
             heapq.heappush(events, (end, worker, _LOST, tries + 1))
         else:
             heapq.heappush(events, (end, worker, _ENDED, 0))
-        busy += end - begin
-    shares = {
-        "workers": busy / (fleet.workers * now),
-        "driver": recordings * measured.driver / now,
-        "scheduler": recordings * measured.scheduler / now,
-        "storage": recordings * carried / now,
-    }
-    return Simulated(now, again, refused, shares)
+        busy += min(computing, end - begin)
+    (first, begun), (last, done) = min(marks.items()), max(marks.items())
+    steady = (done - begun) / max(last - first, 1)
+    shares = {"workers": busy / (fleet.workers * now)}
+    shares |= _shares(measured, carried, recordings, now)
+    return Simulated(now, steady, again, refused, shares)
+
+
+def _shares(
+    measured: Measured, carried: float, recordings: int, seconds: float
+) -> dict[str, float]:
+    each = {"driver": measured.driver, "scheduler": measured.scheduler, "storage": carried}
+    return {name: recordings * part / seconds for name, part in each.items()}
 
 
 def extended(measured: Measured, fleet: Fleet, recordings: int, *, seed: int = 0) -> Simulated:
-    """A run of any size: after `MOST` recordings, it goes on as in their second half.
+    """A run of any size: one of more than `MOST` goes on as its first `SAMPLE` recordings.
 
     The end of a run, when some workers have nothing left to do, is that of the simulated ones.
     """
     if recordings <= MOST:
         return simulate(measured, fleet, recordings, seed=seed)
-    half, whole = (simulate(measured, fleet, n, seed=seed) for n in (MOST // 2, MOST))
-    times = (recordings - MOST) / (MOST - MOST // 2)
-
-    def further(first: float, second: float) -> float:
-        return second + (second - first) * times
-
-    seconds = further(half.seconds, whole.seconds)
-    shares = {
-        name: further(half.shares[name] * half.seconds, share * whole.seconds) / seconds
-        for name, share in whole.shares.items()
-    }
-    return Simulated(
-        seconds,
-        further(half.again, whole.again),
-        further(half.refused, whole.refused),
-        shares,
-    )
+    found, times = simulate(measured, fleet, SAMPLE, seed=seed), recordings / SAMPLE
+    seconds = found.seconds + (recordings - SAMPLE) * found.steady
+    carried = (measured.read + measured.written) / fleet.storage
+    workers = found.shares["workers"] * found.seconds * times / seconds
+    shares = {"workers": workers} | _shares(measured, carried, recordings, seconds)
+    return Simulated(seconds, found.steady, found.again * times, found.refused * times, shares)
 
 
 def most_workers(measured: Measured, fleet: Fleet) -> dict[str, float]:
