@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -114,8 +114,15 @@ def write_recordings(folder: Path, count: int, seconds: float) -> Path:
     return folder
 
 
-def ulmo(*arguments: object) -> float:
-    """Run a command to its end; returns the processor seconds of its process and its workers."""
+class Used(NamedTuple):
+    """What a process used."""
+
+    processor: float  # seconds, with those of its children
+    memory: float  # bytes, at most
+
+
+def ulmo(*arguments: object) -> Used:
+    """Run a command to its end."""
     command = [sys.executable, "-m", "ulmo", *map(str, arguments)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr is not None
@@ -124,7 +131,7 @@ def ulmo(*arguments: object) -> float:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{said.decode()}")
-    return used.ru_utime + used.ru_stime
+    return Used(used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
 
 
 def job_times(command: Command, audio: Path, out: Path) -> tuple[list[Job], float]:
@@ -149,11 +156,12 @@ def job_times(command: Command, audio: Path, out: Path) -> tuple[list[Job], floa
 
 
 class Overheads(NamedTuple):
-    """Seconds of what is not a job."""
+    """What is used besides jobs; seconds, if it says nothing else."""
 
     worker: float  # until a new `dask worker` is known to the scheduler
     driver: float  # for a recording
     scheduler: float  # for a recording
+    memory: float  # bytes of the driver for a recording
 
 
 class Following(NamedTuple):
@@ -175,10 +183,10 @@ def overheads(name: str, work: Path, few: int, many: int) -> Overheads:
             before = cluster.scheduler_seconds()
             out = work / "out"
             driver = ulmo(*command.line(audio, out), "--dask", cluster.address)
-            used.append((driver, cluster.scheduler_seconds() - before))
+            scheduler = cluster.scheduler_seconds() - before
+            used.append((driver.processor, scheduler, driver.memory))
             shutil.rmtree(out)
-    driver, scheduler = _slopes(used[1], used[2], many - few)
-    return Overheads(worker, driver, scheduler)
+    return Overheads(worker, *_slopes(used[1], used[2], many - few))
 
 
 def following(work: Path, threads: int, few: float, many: float) -> Following:
@@ -203,10 +211,9 @@ def report(seconds: float) -> None:
         time.sleep(0.1)
 
 
-def _slopes(
-    few: tuple[float, float], many: tuple[float, float], steps: float
-) -> tuple[float, float]:
-    return (many[0] - few[0]) / steps, (many[1] - few[1]) / steps
+def _slopes(few: Sequence[float], many: Sequence[float], steps: float) -> list[float]:
+    """What each step takes of each thing."""
+    return [(after - before) / steps for before, after in zip(few, many, strict=True)]
 
 
 def measure(

@@ -2,7 +2,7 @@
 
     python -m benchmarks.scale [--only parts,efficiency]
 
-Rewrites docs/scale.md, if all parts are measured. Prices and misfortunes are settings.
+Rewrites the tables of docs/scale.md; --print only prints them. Prices and misfortunes are settings.
 """
 
 import argparse
@@ -89,10 +89,14 @@ def measured_table(
             f"{measured[name, LENGTHS[0]].start:.2g} s",
             f"{each.driver * 1e3:.2g} ms",
             f"{each.scheduler * 1e3:.2g} ms",
+            f"{each.memory / 1e3:.2g} kB",
         ]
         for name, each in besides.items()
     ]
-    header = ["command", "start of a worker", "driver, a recording", "scheduler, a recording"]
+    header = [
+        *("command", "start of a worker", "driver, a recording", "scheduler, a recording"),
+        "driver's memory, a recording",
+    ]
     return (
         f"{first}\n\n{table(header, lines)}\n\n"
         "Jobs report their progress. To follow them takes, for each second of a job, "
@@ -207,7 +211,7 @@ def beside() -> str:
     return "load average {:.1f}, {:.1f}, {:.1f}".format(*os.getloadavg())
 
 
-def measure_parts(work: Path, options: argparse.Namespace) -> str:
+def measure_parts(work: Path, options: argparse.Namespace) -> None:
     """Measure the parts of runs, and simulate."""
     load = beside()
     measured: dict[Key, Measured] = {}
@@ -240,10 +244,9 @@ def measure_parts(work: Path, options: argparse.Namespace) -> str:
     tables = measured_table(measured, jobs, besides, followed)
     publish_if(options, "scale parts", f"{head}\n\n{tables}")
     publish_if(options, "scale plan", plan(measured, fleet, options))
-    return ""
 
 
-def measure_efficiency(work: Path, options: argparse.Namespace) -> str:
+def measure_efficiency(work: Path, options: argparse.Namespace) -> None:
     """Measure workers of their own beside local ones."""
     load = beside()
     audio = write_recordings(work / "audio", options.minutes, 60)
@@ -256,7 +259,6 @@ def measure_efficiency(work: Path, options: argparse.Namespace) -> str:
         "run already, as they would. All runs wrote the same bytes."
     )
     publish_if(options, "scale efficiency", f"{head}\n\n{table(HEADER, rows(runs))}")
-    return ""
 
 
 def publish_if(options: argparse.Namespace, name: str, text: str) -> None:
@@ -277,21 +279,22 @@ def main() -> None:
     parser.add_argument("--only", type=only, default=list(PARTS), help="Comma-separated parts.")
     parser.add_argument("--print", action="store_true", help="Print, and leave the page alone.")
     parser.add_argument("--folder", type=Path, default=None, help="Folder for temporary files.")
-    parser.add_argument("--recordings", type=int, nargs=2, default=[64, 16], help="Of each length.")
-    parser.add_argument("--few", type=int, default=100, help="Short recordings of a small run.")
-    parser.add_argument("--many", type=int, default=1100, help="Short recordings of a large run.")
-    parser.add_argument("--threads", type=int, default=16, help="Jobs that only report.")
-    parser.add_argument("--minutes", type=int, default=96, help="Recordings of efficiency.")
-    parser.add_argument("--turns", type=int, default=3, help="Turns of efficiency.")
-    parser.add_argument("--core-hour", type=float, default=0.04, help="Dollars.")
-    parser.add_argument("--gb-month", type=float, default=0.02, help="Dollars.")
+    number = parser.add_argument
+    number("--recordings", type=int, nargs=2, default=[160, 24], help="Of each length.")
+    number("--few", type=int, default=100, help="Short recordings of a small run.")
+    number("--many", type=int, default=3100, help="Short recordings of a large run.")
+    number("--threads", type=int, default=16, help="Jobs that only report.")
+    number("--minutes", type=int, default=96, help="Recordings of efficiency.")
+    number("--turns", type=int, default=3, help="Turns of efficiency.")
+    number("--core-hour", type=float, default=0.04, help="Dollars.")
+    number("--gb-month", type=float, default=0.02, help="Dollars.")
     defaults = Fleet(workers=1)
-    parser.add_argument("--slow-share", type=float, default=defaults.slow_share)
-    parser.add_argument("--slow-factor", type=float, default=defaults.slow_factor)
-    parser.add_argument("--hours-between-losses", type=float, default=defaults.hours_between_losses)
-    parser.add_argument("--away", type=float, default=defaults.away, help="Seconds.")
-    parser.add_argument("--storage", type=float, default=defaults.storage, help="Bytes a second.")
-    parser.add_argument("--faster-storage", type=float, default=1e10, help="The same.")
+    number("--slow-share", type=float, default=defaults.slow_share)
+    number("--slow-factor", type=float, default=defaults.slow_factor)
+    number("--hours-between-losses", type=float, default=defaults.hours_between_losses)
+    number("--away", type=float, default=defaults.away, help="Seconds.")
+    number("--storage", type=float, default=defaults.storage, help="Bytes a second.")
+    number("--faster-storage", type=float, default=1e10, help="The same.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         for name in options.only:

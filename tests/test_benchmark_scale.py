@@ -1,11 +1,13 @@
 """The simulation of many workers, where its result is known without it."""
 
+import argparse
 import heapq
 import math
 
 import pytest
 
 from benchmarks import fleet as simulation
+from benchmarks import scale
 from benchmarks.fleet import Fleet, Measured, extended, most_workers, simulate
 from ulmo.jobs.progress import TRIES
 
@@ -112,3 +114,30 @@ def test_a_longer_run_goes_on_as_it_was(monkeypatch):
     assert longer.seconds == pytest.approx(whole.seconds)
     for name, share in whole.shares.items():
         assert longer.shares[name] == pytest.approx(share, rel=0.01)
+
+
+def test_the_plan_has_a_line_for_each_command_and_length(monkeypatch):
+    monkeypatch.setattr(simulation, "MOST", 200)
+    monkeypatch.setattr(simulation, "SAMPLE", 200)
+    measured = {(name, n): FREE for name in ("tokenize", "prep") for n in scale.LENGTHS}
+    prices = argparse.Namespace(core_hour=0.5, gb_month=0.02, faster_storage=1e10)
+    text = scale.plan(measured, fleet_of(1), prices)
+    assert text.count("| `prep` | 10 min |") == text.count("| `tokenize` | 1 min |") == 6
+    hours = 1000 * scale.YEAR / 60 * 2 / 3600
+    assert f"| `prep` | 1 min | ${hours * 0.5:,.0f} |" in text
+
+
+@pytest.mark.parametrize(
+    ("write", "value", "text"),
+    [
+        (scale.span, 89, "89 s"),
+        (scale.span, 7200, "2 h"),
+        (scale.span, 5 * scale.YEAR, "5 years"),
+        (scale.size, 1.92e6, "1.92 MB"),
+        (scale.size, 12, "12 bytes"),
+        (scale.money, 0.256, "$0.26"),
+        (scale.money, 12345.6, "$12,346"),
+    ],
+)
+def test_figures_have_the_unit_that_fits(write, value, text):
+    assert write(value) == text
