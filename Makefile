@@ -96,6 +96,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.frontends
 	$(BIN)/python -m benchmarks.prep
 	$(BIN)/python -m benchmarks.tokenize --peers-python $(PEERS_PYTHON)
+	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.train $(AUDIO) --peers-python $(PEERS_PYTHON)
 
 # FUZZ mutants through the reader of recordings. `make test` has a bounded run of it.

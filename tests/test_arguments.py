@@ -47,7 +47,7 @@ WRONG = [
     ("load_tokenizer", "unk_quantile", ["0.9", 0.5, float("nan"), True, [0.9]]),
     ("load_tokenizer", "max_gigabytes", [0, -1, "many", float("inf")]),
     ("load_tokenizer", "max_gigaops", [0, float("nan"), [1]]),
-    ("path", None, [3, 1.5, True, ["x"]]),
+    ("path", None, [3, 1.5, True, ["x"], "s3://bucket/bundle"]),
     ("encode", "channel", ["0", -1, 1.0, True, 1024, 2, "mix"]),
     ("encode", "batch_size", [1.5, "2", 0, 1025, True, None]),
     ("encode", "sample_rate", [2000.5, "2000", True, -1, float("inf")]),
@@ -65,7 +65,7 @@ WRONG = [
     ("preprocess", "settings", [{}, "mel", 0]),
     ("preprocess", "normalization", [{}, 0]),
     ("preprocess", "max_gigabytes", [0]),
-    ("read_tokens", None, [3, None, 1.5]),
+    ("read_tokens", None, [3, None, 1.5, "https://x.org/x.tokens.npy"]),
     ("read_corpus", None, [3, None]),
 ]
 
@@ -118,5 +118,8 @@ def test_what_is_allowed_is_said():
         one_of("n", "c", ("a", "b"))
     with pytest.raises(UserError, match=r"^p must be a path: a text or a pathlib.Path, not 1$"):
         path_argument("p", 1)
+    with pytest.raises(UserError, match=r"^s3://b/x y.wav is an address, and ulmo works"):
+        path_argument("p", "s3://b/x y.wav")
+    assert path_argument("p", "./s3://b") == Path("s3:/b")
     assert path_argument("p", b"x\xff").name.encode(errors="surrogateescape") == b"x\xff"
     assert one_of("n", Fraction(1, 2), (0.25, 0.5)) == 0.5

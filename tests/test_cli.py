@@ -308,3 +308,24 @@ def test_after_an_interrupt_nothing_is_said_of_files_that_cannot_be_finished(mon
     gc.collect()
     assert said == []
     assert sys.unraisablehook == said.append
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "tokenize s3://b/x.wav",
+        "tokenize sound --tokenizer s3://b/x.wav",
+        "tokenize sound --out s3://b/x.wav",
+        "prep s3://b/x.wav tiles",
+        "repeats s3://b/x.wav --out found.csv",
+        "regions s3://b/x.wav --out found.csv",
+        "eval --audio s3://b/x.wav",
+        "verify s3://b/x.wav",
+        "look s3://b/x.wav",
+        "lm score s3://b/x.wav",
+    ],
+)
+def test_an_address_is_named_as_it_was_written(line):
+    result = run(ulmo, *line.split())
+    assert_refused(result, "s3://b/x.wav is an address", "mount that storage, or copy")
+    assert len(result.stderr.splitlines()) == 1

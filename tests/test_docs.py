@@ -30,7 +30,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 OPTION = re.compile(r"(?<![\w-])--?[A-Za-z][\w-]*")
 PROGRAM = re.compile(r"(ulmo(?: (?!-)|-)([\w-]+))\b(.*)")
 SCRIPT_OPTION = re.compile(r'(?:add_argument|option|add)\(\s*"(--[\w-]+)"')
-PLACE = re.compile(r"(?:ulmo|tests|benchmarks|docs|recipes|data_samples)/[\w./-]*")
+PLACE = re.compile(r"(?:ulmo|tests|benchmarks|docs|recipes|data_samples|examples)/[\w./-]*")
 PRIVATE = re.compile(r"\bissues? \d|\bhelpers?\b|\.\./shared|facts\.md")
 
 

@@ -24,3 +24,9 @@ def run_jobs(jobs):
 def tokenize_recording(*job):
     with patch.object(tokenize_job, "open_recording", deadly):
         return tokenize_job.tokenize_recording(*job)
+
+
+def always_deadly(*job):
+    """The same in a worker that does several recordings at a time: nothing is put back."""
+    tokenize_job.open_recording = deadly
+    return tokenize_job.tokenize_recording(*job)

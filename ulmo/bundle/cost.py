@@ -1,5 +1,7 @@
 """What a tokenizer costs: bytes at once, and operations for a second of sound."""
 
+from functools import lru_cache
+
 from ulmo.config import Cost, Limits, ModelSettings, PrepSettings, UserError, encoder_cost
 from ulmo.encoding import decoding_cost, encoding_cost
 from ulmo.preprocessing.spectrogram import sound_cost
@@ -7,6 +9,7 @@ from ulmo.preprocessing.spectrogram import sound_cost
 REMEDY = "set larger strides or hop_length, or a smaller width, codebook_size or tile_size"
 
 
+@lru_cache(maxsize=16)  # it is asked before each recording
 def tokenizer_cost(prep: PrepSettings, model: ModelSettings, *, batch: int = 1) -> Cost:
     """From sound to tokens and back, with `batch` windows at once.
 

@@ -26,17 +26,18 @@ from click.shell_completion import CompletionItem
 from pydantic.fields import FieldInfo
 
 from ulmo import __version__
-from ulmo.cli.exits import INTERRUPTED, fail
+from ulmo.cli.exits import INTERRUPTED, WRONG_USAGE, fail
 from ulmo.cli.streams import mend_streams
 from ulmo.config import (
     FORMAT_TRAITS,
     OBJECTIVE_TRAITS,
     QUANTIZER_TRAITS,
     Settings,
+    UserError,
     help_texts,
     read_toml,
 )
-from ulmo.config.arguments import place_argument
+from ulmo.config.arguments import path_argument, place_argument
 
 F = TypeVar("F", bound=Callable[..., Any])
 Table = Callable[[], Mapping[str, Any]]  # entries have `words`, and may have `settings`
@@ -364,17 +365,22 @@ class Output(NamedTuple):
             click.echo(words())
 
 
-PATH = click.Path(path_type=Path)
+class _Path(click.Path):
+    """A path, as `read` understands it. An address is wrong usage, named as it was written."""
 
-
-class _Bundle(click.Path):
-    """A bundle's path, or hf://owner/name[@revision], which stays a text."""
+    def __init__(self, read: Callable[[str, Any], Path | str]) -> None:
+        super().__init__()
+        self._read = read
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        return place_argument("bundle", super().convert(value, param, ctx))
+        try:
+            return self._read("path", super().convert(value, param, ctx))
+        except UserError as error:
+            fail(str(error), WRONG_USAGE)
 
 
-BUNDLE = _Bundle()
+PATH = _Path(path_argument)
+BUNDLE = _Path(place_argument)  # or hf://owner/name[@revision], which stays a text
 config_option = option(
     "--config",
     type=PATH,

@@ -5,14 +5,16 @@ True and "0" are not accepted as numbers: they are probably mistakes. NumPy's nu
 
 import numbers
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ulmo.config.errors import UserError, clipped
+from ulmo.config.errors import UserError, clipped, printable
 
 T = TypeVar("T")
 HUB = "hf://"  # what names a repository of the Hugging Face hub begins with
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def whole_number(name: str, value: Any, *, least: int, most: int) -> int:
@@ -42,9 +44,15 @@ def one_of(name: str, value: Any, choices: Iterable[T]) -> T:
 
 
 def path_argument(name: str, value: Any) -> Path:
-    """A path, given as text, bytes or anything that is a path."""
+    """A path, given as text, bytes or anything that is a path. UserError for an address."""
     if isinstance(value, str | bytes | os.PathLike):
-        return Path(os.fsdecode(value))
+        text = os.fsdecode(value)
+        if _ADDRESS.match(text):
+            raise UserError(
+                f"{printable(text)} is an address, and ulmo works with files: mount that storage, "
+                "or copy what you need from it, and give the path"
+            )
+        return Path(text)
     raise _wrong(name, value, "a path: a text or a pathlib.Path")
 
 

@@ -9,8 +9,8 @@ from itertools import takewhile
 from pathlib import Path
 
 from ulmo.config.errors import plain
-from ulmo.formats.places import HEADERS, TOKENS
-from ulmo.formats.publish import output_paths, whole_name
+from ulmo.formats.places import HEADER_ENDING, HEADERS, TOKENS
+from ulmo.formats.publish import endings_of, output_paths, whole_name
 from ulmo.storage.atomic import PassingOver
 from ulmo.storage.names import portable
 from ulmo.storage.plain_file import create_file
@@ -30,17 +30,19 @@ def clashes(root: Path, targets: Sequence[Path], file_format: str) -> dict[Path,
     for folder in dict.fromkeys(target.parent for target in targets):
         new = takewhile(lambda each: each not in folders, (folder, *folder.parents))
         folders.update(takewhile(lambda each: each != root, new))
-    by_name = {folder.parent / whole_name(folder.name) for folder in folders}
+    endings = (*endings_of(file_format), HEADER_ENDING)
+    names = {folder: whole_name(folder.name) for folder in folders}
+    by_name = {folder.parent / name for folder, name in names.items() if name.endswith(endings)}
     headers = {
         folder
         for folder in folders
         if folder.name == HEADERS and folder.with_name(TOKENS) in folders and root.name != TOKENS
     }
     found: dict[Path, str] = {}
-    for target in targets:
+    for target in targets if by_name or headers else ():
         paths = output_paths(target, file_format)
-        names = {path.name for path in (*paths.files, paths.header)}
-        taken = sorted(name for name in names if target.with_name(name) in by_name)
+        own = {path.name for path in (*paths.files, paths.header)}
+        taken = sorted(name for name in own if target.with_name(name) in by_name)
         if taken:
             found[target] = f"a folder of recordings is called {taken[0]}: {_RENAME}"
         elif headers and not headers.isdisjoint(target.parents):

@@ -9,7 +9,9 @@ a special meaning to them. So OUT/tokens holds only tokens, and names of tables 
 
 import os
 import re
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from ulmo.storage.plain_file import LinkError
 
@@ -83,14 +85,32 @@ def _in_output(path: Path, there: str, other: str) -> Path | None:
     has a manifest beside it, or, in a copy that lost it, lies above all others. Of many folders
     called so, one in another, the uppermost are looked at: the time for a file has a bound.
     """
-    whole = path.absolute()
-    parents = whole.parents
-    called = [depth for depth, name in enumerate(reversed(whole.parts[:-1])) if name == there]
-    depths = [depth for depth in called[-_MOST:] if parents[depth].with_name(HEADERS).is_dir()]
-    if not depths:
+    around = _around(path.parent, there, other, None if path.is_absolute() else Path.cwd())
+    found = [each for each in around if each.headers.is_dir()]
+    if not found:
         return None
-    managed = [depth for depth in depths if parents[depth].with_name(MANIFEST).is_file()]
-    depth = managed[0] if managed else depths[-1]
-    known = path if depth < len(path.parents) - 1 else path.absolute()
-    root = known.parents[depth]
-    return root.with_name(other) / known.relative_to(root)
+    managed = (each for each in found if each.manifest.is_file())
+    return next(managed, found[-1]).place / path.name
+
+
+class _Around(NamedTuple):
+    """A folder of the name that is asked for, above a file."""
+
+    headers: Path  # beside it, if it is that of an output
+    manifest: Path
+    place: Path  # where the file would lie below the other folder
+
+
+@lru_cache(maxsize=64)  # a folder has many files, and nothing is looked up on the disk
+def _around(folder: Path, there: str, other: str, cwd: Path | None) -> list[_Around]:
+    """The uppermost of those folders, from the lowest on; `cwd` if the path is a relative one."""
+    whole = folder if cwd is None else cwd / folder
+    called = [depth for depth, name in enumerate(reversed(whole.parts)) if name == there]
+    found = []
+    for depth in called[-_MOST:]:
+        known = folder if depth < len(folder.parts) - folder.is_absolute() else whole
+        root = (known, *known.parents)[depth]
+        top = (whole, *whole.parents)[depth]
+        place = root.with_name(other) / known.relative_to(root)
+        found.append(_Around(top.with_name(HEADERS), top.with_name(MANIFEST), place))
+    return found

@@ -66,11 +66,11 @@ def output_paths(path: Path, file_format: str) -> Outputs:
     endings = endings_of(file_format)
     for ending in endings:
         if path.name.endswith(ending) and path.name != ending:
-            stem = path.name.removesuffix(ending)
+            folder, stem = path.parent, path.name.removesuffix(ending)
             return Outputs(
-                files=tuple(path.with_name(stem + each) for each in endings),
-                header=(header := header_path(path.with_name(stem))),
-                vocabulary=header.with_name(f"{stem}.vocabulary.json"),
+                files=tuple(folder / f"{stem}{each}" for each in endings),
+                header=(header := header_path(folder / stem)),
+                vocabulary=header.parent / f"{stem}.vocabulary.json",
             )
     raise UserError(f"{path} is no name for {file_format}: end it with {STEM}{endings[0]}")
 
@@ -263,6 +263,7 @@ def publish_tokens(
     make_folders(outputs.header.parent, below=home)
     check_outputs(outputs)
     hashes: Hashes = {}
+    content: list[bytes] = []  # of the header
     with ExitStack() as until_the_header_is_there:
 
         def unseal() -> None:
@@ -284,7 +285,8 @@ def publish_tokens(
                     remove(path, below=home)
             writer.hashes = dict(zip(outputs.endings, made, strict=True))
             hashes.update(writer.hashes)
-            header_json(writer.headers, hashes)  # raises before a file appears without a header
+            # It may raise: before a file appears without a header.
+            content.append(header_json(writer.headers, hashes))
 
         with publish_together(outputs.files, unseal, owner=whole_name, below=home) as files:
             writer = kind(files, labelling)
@@ -298,7 +300,7 @@ def publish_tokens(
             with publish(outputs.vocabulary, owner=whole_name, below=home) as file:
                 file.write(vocabulary_json(writer.header.codebook_size).encode())
         with publish(outputs.header, owner=whole_name, below=home) as file:
-            file.write(header_json(writer.headers, hashes))
+            file.write(content[0])
 
 
 def _home(outputs: Outputs, below: Path | None) -> Path:

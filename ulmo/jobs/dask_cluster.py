@@ -16,7 +16,7 @@ from ulmo.config import JobError, UserError, one_line, printable
 from ulmo.config.extras import require
 from ulmo.jobs.dask_worker import Done, Run, Seen, admit, do_job, end_run, versions
 from ulmo.jobs.environment import FOREIGN
-from ulmo.jobs.executor import RemoteExecutor, Request
+from ulmo.jobs.executor import RemoteExecutor, Request, evenly
 from ulmo.jobs.worker import Ended, WorkerLostError
 from ulmo.storage.lock import held_locks
 
@@ -26,7 +26,6 @@ _POLL_SECONDS = 0.2
 _COUNT_SECONDS = 2.0  # workers may come and go; they are counted so often
 _CONNECT_SECONDS = 10.0
 _WORKERS_SECONDS = 30.0  # that the first worker may take to come
-_INPUTS = 8  # that each worker must see as the driver does
 
 
 class _Told(NamedTuple):
@@ -65,7 +64,7 @@ class DaskCluster(RemoteExecutor[str]):
             versions=versions(),
             folder=str(Path.cwd()),
             environment={k: v for k, v in os.environ.items() if k.startswith(FOREIGN)},
-            files=_seen([*_some(request.inputs), *held_locks()]),
+            files=_seen([*evenly(request.inputs), *held_locks()]),
             locks=tuple(str(path.absolute()) for path in held_locks()),
             ready=pickle.dumps((_call, request.ready, frozenset())) if request.ready else b"",
         )
@@ -213,13 +212,6 @@ class DaskCluster(RemoteExecutor[str]):
 
 def _call(ready: Callable[[], object]) -> None:
     ready()
-
-
-def _some(paths: Collection[Path]) -> list[Path]:
-    """A few of the inputs, evenly spread."""
-    listed = list(paths)
-    step = max(len(listed) // _INPUTS, 1)
-    return [*listed[::step], *listed[-1:]]
 
 
 def _seen(paths: Collection[Path]) -> tuple[Seen, ...]:

@@ -21,6 +21,7 @@ from ulmo.jobs.worker import Ended, WorkerLostError
 T = TypeVar("T")
 R = TypeVar("R")
 
+_INPUTS = 8  # that each worker must see as the driver does
 AHEAD = 3  # jobs handed out for each worker at a time, with the running one
 
 
@@ -33,6 +34,11 @@ class Request(NamedTuple):
     say: Callable[[str], None] = lambda _: None  # called with a line for the user
     inputs: Sequence[Path] = ()  # workers elsewhere must see the same files here
     ready: Callable[[], object] | None = None  # each worker calls it before its first job
+
+
+def evenly(inputs: Sequence[T]) -> list[T]:
+    """A few of many inputs, evenly spread, with the last: those that workers must see, too."""
+    return [*inputs[:: max(len(inputs) // _INPUTS, 1)], *inputs[-1:]]
 
 
 class Executor(ABC):

@@ -4,6 +4,7 @@ A command that has more to say adds fields in a subclass. A new column is one li
 """
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import model_validator
@@ -61,7 +62,21 @@ class Outcome(Settings):
     def _check_flags(self) -> Self:
         if self.flags and not self.sample_rate:
             raise ValueError("a recording without a sample rate has flags")
+        return self._sharing()
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        self._sharing()
+
+    def _sharing(self) -> Self:
+        """This row, with one note of the fields for all rows: it takes more memory than they do."""
+        object.__setattr__(self, "__pydantic_fields_set__", _fields_of(type(self)))
         return self
+
+
+@cache
+def _fields_of(row: type[Outcome]) -> set[str]:
+    return set(row.model_fields)
 
 
 class Prepared(Outcome):

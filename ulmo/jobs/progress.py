@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -24,12 +25,14 @@ class Reports(NamedTuple):
 
 
 _reports: Reports | None = None
+_lock = Lock()  # a job may report from several threads
 
 
 def progressed(size: int, milliseconds: int = 0) -> None:
     """Report from a job the bytes of input and the sound that it did since its last report."""
     if _reports is not None:
-        _reports.advance(size, milliseconds)
+        with _lock:
+            _reports.advance(size, milliseconds)
 
 
 def lost_with(path: Path) -> str | None:

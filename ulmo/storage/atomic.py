@@ -9,6 +9,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import cache
 from hashlib import sha256
 from itertools import takewhile
 from pathlib import Path
@@ -127,8 +128,12 @@ def random_name() -> str:
     Whether it is left over, its lock alone says: the kernel, or the server of the storage, lifts it
     when the process or the machine is gone.
     """
-    host = sha256(os.fsencode(socket.gethostname())).hexdigest()[:_HOST_LETTERS]
-    return f"{host}{secrets.token_hex(8)}"
+    return f"{_host_letters(socket.gethostname())}{secrets.token_hex(8)}"
+
+
+@cache
+def _host_letters(host: str) -> str:
+    return sha256(os.fsencode(host)).hexdigest()[:_HOST_LETTERS]
 
 
 def try_lock(descriptor: int) -> bool | None:
@@ -243,6 +248,8 @@ def make_folders(folder: Path, *, below: Path | None = None) -> None:
     NotADirectoryError is raised if a part of the way from there to `folder` is a link: somebody
     put it there, and it would lead out of the output.
     """
+    if below is not None and _is_made(folder, below):
+        return
     if below is not None and (link := link_on_the_way(folder, below)) is not None:
         raise NotADirectoryError(errno.ENOTDIR, "a link is in its place", str(link))
     if below is not None and not lexists(below):
@@ -254,6 +261,22 @@ def make_folders(folder: Path, *, below: Path | None = None) -> None:
         sync_folder(each.parent)
     if not missing:
         folder.mkdir(exist_ok=True)  # which raises for a file in its place
+
+
+def _is_made(folder: Path, below: Path) -> bool:
+    """Whether a folder is there, and the way to it from the one that the user named has no links.
+
+    False also where that is not known at once: each recording asks it several times.
+    """
+    try:
+        here, parts = str(below), folder.relative_to(below).parts
+        is_made = stat.S_ISDIR(below.stat().st_mode)
+        for part in parts:
+            here = f"{here}{os.sep}{part}"
+            is_made = is_made and stat.S_ISDIR(os.lstat(here).st_mode)
+    except (OSError, ValueError):
+        return False
+    return is_made
 
 
 @contextmanager

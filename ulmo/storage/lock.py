@@ -10,10 +10,11 @@ removes it once its process is gone from this machine.
 import errno
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -79,8 +80,9 @@ def locked(path: Path, what: Path, *, wait: float = _WAIT_SECONDS) -> Iterator[N
     """
     name = _name_of(path, what)
     in_the_way = f"it cannot be locked: {name} is in the way, and is not a lock of ulmo: remove it"
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise LockError(errno.EEXIST, in_the_way, what)
+    with suppress(FileNotFoundError, NotADirectoryError):
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise LockError(errno.EEXIST, in_the_way, what)
     try:
         lock = _lock_of(path)
         lock.acquire(wait, _POLL_SECONDS)
@@ -175,14 +177,22 @@ def is_held(path: Path) -> bool:
 
 def _lock_of(path: Path) -> BaseFileLock:
     """A lock that the file system knows, or else one that is a file."""
-    with TemporaryFile(dir=path.parent) as probe:
+    if not _has_locks(path.parent):
+        return SoftFileLock(path)
+    return FileLock(path, on_acquired=partial(_sign, path))
+
+
+@lru_cache(maxsize=64)  # each recording of a folder has its own lock there
+def _has_locks(folder: Path) -> bool:
+    """Whether the file system of a folder knows locks; OSError if no file can be made there."""
+    with TemporaryFile(dir=folder) as probe:
         try:
             lock_descriptor(probe.fileno(), blocking=False)
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
-            return SoftFileLock(path)
-    return FileLock(path, on_acquired=partial(_sign, path))
+            return False
+    return True
 
 
 class _ForeignError(Exception):

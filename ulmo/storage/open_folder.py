@@ -87,10 +87,12 @@ def open_folder(folder: Path, *, below: Path | None = None) -> Iterator[OpenFold
 
 def _descriptor(folder: Path, below: Path | None) -> int:
     """Open a folder, part by part if links are not to be followed."""
-    inner, outer = folder.absolute(), (below or folder).absolute()
+    if below is None:
+        return os.open(folder, _FOLDER)
+    inner, outer = folder.absolute(), below.absolute()
     if not inner.is_relative_to(outer):
         return os.open(folder, _FOLDER)
-    place, here = outer, os.open(below or folder, _FOLDER)
+    place, here = outer, os.open(below, _FOLDER)
     for part in inner.relative_to(outer).parts:
         place /= part
         try:

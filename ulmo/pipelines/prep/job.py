@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ulmo.config import PrepSettings
-from ulmo.jobs.executor import Executor
+from ulmo.jobs.executor import Executor, evenly
 from ulmo.jobs.inputs import InputFile, input_file
 from ulmo.jobs.outcome import Prepared
 from ulmo.jobs.progress import ReadingProgress, lost_with
@@ -109,7 +109,7 @@ class Source(NamedTuple):
 
     def open(self, jobs: int, advance: Callable[[int], None]) -> Executor:
         """What runs the jobs of some recordings, to be entered."""
-        paths = [self.audio_dir / file.path for file in self.files]
+        paths = [self.audio_dir / file.path for file in evenly(self.files)]
         return self.spread.open(jobs, lambda size, _: advance(size), inputs=paths)
 
 

@@ -1,6 +1,6 @@
 """One recording becomes files of tokens."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import partial
@@ -27,6 +27,7 @@ from ulmo.jobs.inputs import InputFile, input_file
 from ulmo.jobs.outcome import Tokenized
 from ulmo.jobs.progress import ReadingProgress, lost_with
 from ulmo.listening.worker_tokenizer import opened
+from ulmo.pipelines.tokenize.batch import Turn, size_of
 from ulmo.pipelines.tokenize.pieces import Piece, read_held, write_joined
 from ulmo.pipelines.tokenize.plan import Planned
 from ulmo.pipelines.tokenize.timeline import Recorded
@@ -83,23 +84,32 @@ def by_name(planned: Planned, result: Result) -> Result:
 
 
 def tokenize_recording(
-    tokenizer: Tokenizer | TokenizerRef, options: TokenizeOptions, planned: Planned
+    tokenizer: Tokenizer | TokenizerRef,
+    options: TokenizeOptions,
+    planned: Planned,
+    turn: Turn | None = None,
 ) -> Result:
     """Write the tokens of a recording, a file for each channel; none if it is refused.
 
     Its earlier tokens are removed then, unless the refusal may pass. A worker is given a
-    reference. A recording that changes while it is read is read once more.
+    reference. A recording that changes while it is read is read once more. `turn` is that of a
+    recording of a batch.
     """
-    tokenizer = opened(tokenizer)
-    progress = ReadingProgress(input_file(planned.source).size)
-    return progress.read(
-        partial(_tokenize_once, tokenizer, options, planned, progress),
-        lambda result: result.outcome.reason == "changed",
-    )
+
+    def once() -> Result:
+        with turn or Turn() as own:
+            return _tokenize_once(opened(tokenizer), options, planned, progress, own)
+
+    progress = ReadingProgress(size_of(planned.source))
+    return progress.read(once, lambda result: result.outcome.reason == "changed")
 
 
 def _tokenize_once(
-    tokenizer: Tokenizer, options: TokenizeOptions, planned: Planned, progress: ReadingProgress
+    tokenizer: Tokenizer,
+    options: TokenizeOptions,
+    planned: Planned,
+    progress: ReadingProgress,
+    turn: Turn,
 ) -> Result:
     source = planned.source
     clock = Clock.of(options.clock)
@@ -130,7 +140,9 @@ def _tokenize_once(
                 for channel, path in zip(chosen, stream_paths(planned.target, chosen), strict=True):
                     before = _stored(path, options.file_format)
                     header = _header(tokenizer, planned.known_as, channel, recording, timing.start)
-                    reading = _Reading(source, recording, timing.spans, header, hearing)
+                    is_last = len(outputs) + 1 == len(chosen)
+                    ended = turn.end if is_last else _go_on
+                    reading = _Reading(source, recording, timing.spans, header, hearing, ended)
                     written = _write(tokenizer, options, reading, path, planned.folder)
                     outputs.append(path)
                     made.append(written.stored)
@@ -195,6 +207,7 @@ class _Reading(NamedTuple):
     spans: tuple[Span, ...]
     header: TokensHeader
     hearing: Hearing
+    ended: Callable[[], None]  # to be called once all of it is read
 
     @property
     def _hop(self) -> Fraction:
@@ -244,6 +257,7 @@ def _write(
                 writer.write(part.ids)
                 unknown += int((part.ids == tokenizer.vocabulary.unk).sum())
             samples = stretch.samples
+        reading.ended()
         if not writer.columns:
             raise _too_short()
         frames = count_frames(samples, header.frame_hop)
@@ -275,6 +289,7 @@ def _write_joined(
                 held.write(part.ids.tobytes())
             made.append((stretch, partial(read_held, held, start, stretch.columns, header.bands)))
             gaps += Fraction(stretch.gap * header.hop, header.sample_rate)
+        reading.ended()
         if not made:
             raise _too_short()
         if options.gaps == "keep":
@@ -301,6 +316,10 @@ def _write_joined(
         with publish_tokens(path, options.file_format, options.labelling, below=below) as writer:
             write_joined(writer, header, pieces, gaps=options.gaps)
     return _Written(writer.stored, sum(stretch.samples for stretch, _ in made), len(made))
+
+
+def _go_on() -> None:
+    """After a channel that is not the last one, the recording is read on."""
 
 
 def _too_short() -> RefusedError:

@@ -3,10 +3,10 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
@@ -16,7 +16,6 @@ from ulmo.formats.publish import is_file_name, name_obstacle, output_paths, part
 from ulmo.jobs.inputs import Found, InputFile, find_sources, input_file
 from ulmo.storage.atomic import make_folder
 from ulmo.storage.names import portable
-from ulmo.storage.sealed import fingerprint
 
 _OF_CHANNEL = re.compile(rf"\.ch\d+(?={re.escape(STEM)})")
 _FILE_SUFFIXES = {Path(suffix).suffix for kind in FORMATS.values() for suffix in kind.suffixes}
@@ -39,9 +38,9 @@ class Planned(NamedTuple):
         """The path in its row and its header. That of a part is replaced once it is joined."""
         return self.place or self.name
 
-    def keyed(self, settings: Mapping[str, Any]) -> Self:
-        """The same with its key: that of the file as it is now."""
-        planned = self._replace(settings=fingerprint(settings))
+    def keyed(self, settings: str) -> Self:
+        """The same with its key: that of the file as it is now; `settings` is their hash."""
+        planned = self._replace(settings=settings)
         return planned._replace(key=planned.key_of(input_file(self.source)))
 
     def key_of(self, file: InputFile) -> str:

@@ -5,7 +5,7 @@ files and folders -> plan -> recordings, in this process or in several -> files 
 """
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from ulmo.formats.folder import (
     timeline_ledger,
 )
 from ulmo.formats.header import TokensHeader
-from ulmo.formats.places import HEADERS, TOKENS
+from ulmo.formats.places import HEADERS, STEM, TOKENS, header_path
 from ulmo.formats.publish import (
     check_labelling,
     check_outputs,
@@ -39,6 +39,7 @@ from ulmo.jobs.inputs import input_file
 from ulmo.jobs.progress import Progress
 from ulmo.jobs.spread import BY_FILES, HERE, Spread
 from ulmo.listening.worker_tokenizer import for_jobs
+from ulmo.pipelines.tokenize.batch import in_batches, size_of, tokenize_batch
 from ulmo.pipelines.tokenize.earlier import Earlier, is_as_written
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, by_name, tokenize_recording
 from ulmo.pipelines.tokenize.parts import Parts, made_of, parts_of, stays
@@ -51,6 +52,7 @@ from ulmo.storage.faults import reading_error, remove_any
 from ulmo.storage.lock import LOCK, lock_path, locked, locked_name
 from ulmo.storage.names import portable
 from ulmo.storage.probe import is_probe
+from ulmo.storage.sealed import fingerprint
 from ulmo.storage.walk import paths_in
 from ulmo.tokenizer import Tokenizer
 
@@ -97,7 +99,8 @@ def tokenize_files(
                 made[planned] = result
         return [made[planned] for planned in plan]
     manifest = job.manifest()
-    plan = [planned.keyed(manifest.deciding()) for planned in plan]
+    settings = fingerprint(manifest.deciding())
+    plan = [planned.keyed(settings) for planned in plan]
     ledger = folder_ledger(out).resume(manifest, out)
     for line in foreign_lines(out, options.file_format):
         listener.warn(line)
@@ -130,7 +133,8 @@ def _tokenize_corpus(job: "_Job", plan: Sequence[Planned], out: Path) -> list[Re
     parts = job._replace(
         options=job.options._replace(file_format="npy"), listener=job.listener._replace(done=done)
     )
-    plan = [planned.keyed(parts.manifest().deciding()) for planned in plan]
+    settings = fingerprint(parts.manifest().deciding())
+    plan = [planned.keyed(settings) for planned in plan]
     outputs = output_paths(out, job.options.file_format)
     _check_places(out, (*outputs.files, outputs.header, outputs.vocabulary))
     check_outputs(outputs)
@@ -182,7 +186,7 @@ def tokenize_timeline(
         )
     alone = options._replace(file_format="npy", labelling=ALL_RUNS, gaps="omit")
     parts = job._replace(options=alone)
-    settings = parts.manifest().deciding()
+    settings = fingerprint(parts.manifest().deciding())
     found = plan_parts(sources, out, options.file_format, listener.left_out)
     plan = [planned.keyed(settings) for planned in found]
     job.check_names(plan)
@@ -271,8 +275,8 @@ class _Job(NamedTuple):
         """The results of an earlier job, if they are all that is wanted and nothing is left."""
         if not ledger.is_finished(planned.key for planned in plan):
             return None
-        targets = [output_paths(planned.target, self.options.file_format) for planned in plan]
-        folders = {path.parent for each in targets for path in (*each.files, each.header)}
+        folders = {planned.target.parent for planned in plan}
+        folders |= {header_path(folder / STEM).parent for folder in folders}
         folders.add(ledger.files.manifest.parent)
         found = [self._earlier(ledger, planned) for planned in plan]
         results = [result for result in found if result is not None]
@@ -336,13 +340,12 @@ class _Job(NamedTuple):
         found = {planned: self._earlier(ledger, planned) for planned in plan}
         made = {planned: result for planned, result in found.items() if result is not None}
         missing = [planned for planned in plan if planned not in made]
-        done = [planned.key for planned in made]
         earlier = Earlier(ledger, folder, plan, made)
         rows = {planned: [result.outcome] for planned, result in made.items()}
         with (
             staying(folder),
             self.tidying(plan),
-            ledger.writing(done, len(plan), others=earlier.keys),
+            ledger.writing((each.key for each in made), len(plan), others=earlier.keys),
             closing(self.tokenize(missing, earlier)) as fresh,
         ):
             for planned, result in made.items():
@@ -376,7 +379,7 @@ class _Job(NamedTuple):
     ) -> Generator[tuple[Planned, Result], None, None]:
         """Each recording as it ends, which with several workers is not the order of the plan."""
         tokenizer, ready = for_jobs(self.tokenizer, self.spread, len(plan))
-        size = sum(_size_of(planned.source) for planned in plan)
+        size = sum(size_of(planned.source) for planned in plan)
         first, later = earlier.in_turn(plan) if earlier else (plan, [])
         with self.spread.open(
             len(plan),
@@ -384,17 +387,15 @@ class _Job(NamedTuple):
             inputs=[planned.source for planned in plan],
             ready=ready,
         ) as executor:
-            job = partial(tokenize_recording, tokenizer, self.options)
-            yield from executor.each(job, first)
+            job = partial(tokenize_batch, partial(tokenize_recording, tokenizer, self.options))
+
+            def each(some: Collection[Planned]) -> Iterator[tuple[Planned, Result]]:
+                batches = in_batches(some, len(some), executor.workers)
+                for batch, results in executor.each(job, batches):
+                    yield from zip(batch, results, strict=True)
+
+            yield from each(first)
             if earlier and later:
                 room = {earlier.made_room(planned): planned for planned in later}
-                for planned, result in executor.each(job, room):
+                for planned, result in each(room):
                     yield room[planned], result
-
-
-def _size_of(path: Path) -> int:
-    """Bytes of a file; 0 if it cannot be looked at."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
