@@ -11,6 +11,7 @@ import ulmo
 from tests.commands import assert_refused, run
 from tests.small_tokenizers import RATE, sound
 from ulmo.cli.main import ulmo as command
+from ulmo.config import UserError
 from ulmo.formats.read import read_corpus
 from ulmo.pipelines.lm.token_row import TokenRow, joined
 from ulmo.vocabulary import Vocabulary
@@ -103,6 +104,14 @@ def test_channels_are_rows_of_their_own(lm, bundle, tokens):
     one, other = joined(model, rows)
     assert (len(one.sources), len(other.sources)) == (5, 2)
     assert len(one.ids) == sum(len(row.ids) for row in rows[:5]) + 4
+
+
+def test_recordings_of_another_time_expansion_are_refused(lm, tokens):
+    model = ulmo.load_token_model(lm)
+    first, second, *_ = (TokenRow.of_stored(model, stored) for stored in read_corpus(tokens))
+    slow = second._replace(column_s=10 * second.column_s)
+    with pytest.raises(UserError, match="has another time expansion than 20260301_"):
+        joined(model, [first, slow])
 
 
 def test_a_timeline_says_itself_what_is_past(score, audio, bundle, tmp_path):

@@ -25,6 +25,7 @@ from tests.pipelines.recordings import (
     write,
 )
 from ulmo.config import AugmentSettings, ClockSettings, JobError, UserError
+from ulmo.jobs import executor
 from ulmo.jobs.spread import Spread
 from ulmo.pipelines.prep import job as prep_job
 from ulmo.pipelines.prep import job_rows
@@ -57,6 +58,7 @@ def die(_):
 
 def test_a_worker_that_is_killed_is_one_line(audio, tmp_path, monkeypatch):
     monkeypatch.setattr(prep_output, "run_jobs", die)
+    monkeypatch.setattr(executor, "TRIES", 1)
     settings = TINY.model_copy(update={"normalization": "tile"})
     with pytest.raises(JobError, match="run the same command with fewer workers to go on"):
         prepare(audio, tmp_path / "out", settings, spread=Spread(2))

@@ -100,13 +100,20 @@ class TokenRow(NamedTuple):
 def joined(model: TokenModel, rows: Iterable[TokenRow]) -> list[TokenRow]:
     """One row of each channel: its recordings in the order of time, with a `<gap>` between them.
 
-    UserError if a recording has no time, or begins more than 2 s before another one ends.
+    UserError if a recording has no time, or begins more than 2 s before another one ends, or if the
+    columns of two do not last equally long.
     """
     channels: dict[int | None, list[TokenRow]] = {}
     for row in rows:
         if row.start_utc is None:
             raise no_time(row.sources[0].recording)
-        channels.setdefault(row.channel, []).append(row)
+        others = channels.setdefault(row.channel, [])
+        if others and row.column_s != others[0].column_s:
+            raise UserError(
+                f"{row.sources[0].recording} has another time expansion than "
+                f"{others[0].sources[0].recording}: score them apart, or leave --joined out"
+            )
+        others.append(row)
     return [_joined(model, each) for each in channels.values()]
 
 
