@@ -37,6 +37,7 @@ from ulmo.storage.atomic import (
 from ulmo.storage.faults import handled, reading, reading_error
 from ulmo.storage.lock import lock_path, locked, remove_lock
 from ulmo.storage.plain_file import written_hash
+from ulmo.storage.walk import hidden_in
 
 PARTS = ".parts"  # ending of the hidden folder of a timeline that is not finished
 _CHANNEL = ".ch"
@@ -206,6 +207,11 @@ def remove_leftovers(targets: Iterable[Path], file_format: str) -> None:
 
     A lock that another job holds stays.
     """
+    targets = list(targets)
+    folders = {target.parent for target in targets}
+    folders |= {header_path(folder / STEM).parent for folder in folders}
+    if not any(map(hidden_in, folders)):
+        return
     ours: dict[Path, set[str]] = {}
     for target in targets:
         outputs = output_paths(target, file_format)

@@ -9,7 +9,7 @@ from pathlib import Path
 from ulmo.storage.atomic import claimed, random_name, try_lock
 from ulmo.storage.open_folder import IS_POSIX, NO_LINK, open_folder
 from ulmo.storage.removal import remove_if_possible, remove_tree
-from ulmo.storage.walk import paths_in
+from ulmo.storage.walk import hidden_in
 
 _NAME = re.compile(r"\.ulmo-names\.[0-9a-f]{24}\.tmp")
 
@@ -48,7 +48,7 @@ def is_left_probe(path: Path) -> bool:
 
 def remove_left_probes(parent: Path) -> None:
     """Remove the folders that killed jobs left in `parent`."""
-    for path in paths_in(parent):
+    for path in hidden_in(parent):
         with _left(path) as left:
             if left:
                 remove_tree(path)

@@ -66,10 +66,13 @@ def walk(
     return Below(by_bytes(files), in_order, by_bytes(skipped), by_bytes(links))
 
 
-def paths_in(folder: Path) -> list[Path]:
-    """What is in a folder; nothing if there is no folder, or if it cannot be looked into."""
-    with PassingOver():
-        return list(folder.iterdir())
+def hidden_in(folder: Path) -> list[Path]:
+    """What is hidden in a folder, such as what killed jobs left: few of many names.
+
+    Nothing if there is no folder, or if it cannot be looked into.
+    """
+    with PassingOver(), os.scandir(folder) as entries:
+        return [folder / entry.name for entry in entries if entry.name.startswith(".")]
     return []
 
 

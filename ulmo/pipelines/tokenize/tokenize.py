@@ -53,7 +53,7 @@ from ulmo.storage.lock import LOCK, lock_path, locked, locked_name
 from ulmo.storage.names import portable
 from ulmo.storage.probe import is_probe
 from ulmo.storage.sealed import fingerprint
-from ulmo.storage.walk import paths_in
+from ulmo.storage.walk import hidden_in
 from ulmo.tokenizer import Tokenizer
 
 
@@ -282,7 +282,7 @@ class _Job(NamedTuple):
         results = [result for result in found if result is not None]
         if lacks_readme(ledger.files.manifest.parent, self.options.file_format):
             return None
-        names = (path for folder in folders for path in paths_in(folder))
+        names = (path for folder in folders for path in hidden_in(folder))
         is_left = any(is_temporary(p) or is_probe(p) or locked_name(p) is not None for p in names)
         return results if len(results) == len(plan) and not is_left else None
 
