@@ -276,8 +276,7 @@ def measure_computing(work: Path, options: argparse.Namespace) -> None:
     head = (
         f"Processor seconds of all processes, `ulmo tokenize` of {options.minutes} recordings of a "
         f"minute, medians of {options.turns} turns; {load} when the runs began, {beside()} at "
-        "their end. If a machine has nothing else to do, and all cores have work, the ratio is that of "
-        "the times."
+        "their end. Where all cores are busy with this alone, times have the same ratio."
     )
     header = ["workers", "`--workers`, s", "Dask, s", "`--workers` to Dask"]
     publish_if(options, "scale computing", f"{head}\n\n{table(header, [line])}")
