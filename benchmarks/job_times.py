@@ -217,13 +217,23 @@ def _slopes(few: Sequence[float], many: Sequence[float], steps: float) -> list[f
 
 
 def measure(
-    name: str, audio: Path, work: Path, besides: Overheads, followed: Following
+    name: str,
+    audio: Path,
+    work: Path,
+    besides: Overheads,
+    followed: Following,
+    *,
+    computing: bool,
 ) -> tuple[Measured, list[Job]]:
-    """What a command takes for the recordings of a folder, all of one length; and its jobs."""
+    """What a command takes for the recordings of a folder, all of one length; and its jobs.
+
+    With `computing`, the time of a job is its processor time: on a machine with other work, the
+    clock on the wall counts that too.
+    """
     out = work / "measured"
     count = len(list(audio.iterdir()))
     jobs, start = job_times(COMMANDS[name], audio, out)
-    seconds = [job.seconds for job in jobs]
+    seconds = [job.processor if computing else job.seconds for job in jobs]
     usual = sum(seconds) / len(seconds)
     measured = Measured(
         jobs=tuple(seconds),

@@ -1,6 +1,6 @@
 """A plan past this machine: parts of a run are measured, and many workers are simulated.
 
-    python -m benchmarks.scale [--only parts,efficiency]
+    python -m benchmarks.scale [--only parts,efficiency,computing]
 
 Rewrites the tables of docs/scale.md; --print only prints them. Prices and misfortunes are settings.
 """
@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.efficiency import HEADER, efficiency, rows
+from benchmarks.efficiency import HEADER, computing, efficiency, rows
 from benchmarks.fleet import SAMPLE, Fleet, Measured, Simulated, extended, most_workers
 from benchmarks.job_times import (
     COMMANDS,
@@ -71,12 +71,13 @@ def measured_table(
     """What was measured."""
     lines = []
     for (name, seconds), each in measured.items():
-        tenths = statistics.quantiles(each.jobs, n=10)
+        walls = [job.seconds for job in jobs[name, seconds]]
+        tenths = statistics.quantiles(walls, n=10)
         lines.append(
             [
                 f"`{name}`",
                 length(seconds),
-                f"{statistics.median(each.jobs):.3g} s ({tenths[0]:.3g} to {tenths[-1]:.3g})",
+                f"{statistics.median(walls):.3g} s ({tenths[0]:.3g} to {tenths[-1]:.3g})",
                 f"{statistics.median(job.processor for job in jobs[name, seconds]):.3g} s",
                 size(each.read),
                 size(each.written),
@@ -223,7 +224,14 @@ def measure_parts(work: Path, options: argparse.Namespace) -> None:
     for name in COMMANDS:
         for seconds, folder in folders.items():
             key = name, seconds
-            measured[key], jobs[key] = measure(name, folder, work / name, besides[name], followed)
+            measured[key], jobs[key] = measure(
+                *(name, folder, work / name, besides[name], followed), computing=options.computing
+            )
+    clock = (
+        "The simulation takes the time that jobs compute: other work ran on the machine."
+        if options.computing
+        else "The simulation takes the time of jobs by the clock."
+    )
     fleet = Fleet(
         workers=1,
         slow_share=options.slow_share,
@@ -239,7 +247,7 @@ def measure_parts(work: Path, options: argparse.Namespace) -> None:
         f"({words}), one worker process. Medians, and in brackets the tenths at both ends. Driver "
         "and scheduler: processor seconds, from the difference of runs with Dask on "
         f"{options.few} and {options.many} recordings of a second; progress, from that of "
-        f"{options.threads} jobs of 5 s and of 20 s that do nothing else."
+        f"{options.threads} jobs of 5 s and of 20 s that do nothing else. {clock}"
     )
     tables = measured_table(measured, jobs, besides, followed)
     publish_if(options, "scale parts", f"{head}\n\n{tables}")
@@ -261,6 +269,19 @@ def measure_efficiency(work: Path, options: argparse.Namespace) -> None:
     publish_if(options, "scale efficiency", f"{head}\n\n{table(HEADER, rows(runs))}")
 
 
+def measure_computing(work: Path, options: argparse.Namespace) -> None:
+    """Measure the processor time of workers of their own, and of local ones."""
+    audio, load = write_recordings(work / "audio", options.minutes, 60), beside()
+    line = computing("tokenize", audio, work, 2, options.turns)
+    head = (
+        f"Processor seconds of all processes, `ulmo tokenize` of {options.minutes} recordings of a "
+        f"minute, medians of {options.turns} turns; {load} when the runs began, {beside()} at "
+        "their end. Where all cores are busy with this alone, times have the same ratio."
+    )
+    header = ["workers", "`--workers`, s", "Dask, s", "`--workers` to Dask"]
+    publish_if(options, "scale computing", f"{head}\n\n{table(header, [line])}")
+
+
 def publish_if(options: argparse.Namespace, name: str, text: str) -> None:
     """Put a text into the page, or print it."""
     if options.print:
@@ -269,7 +290,7 @@ def publish_if(options: argparse.Namespace, name: str, text: str) -> None:
         publish(name, text, PAGE)
 
 
-PARTS = {"parts": measure_parts, "efficiency": measure_efficiency}
+PARTS = {"parts": measure_parts, "efficiency": measure_efficiency, "computing": measure_computing}
 
 
 def main() -> None:
@@ -279,6 +300,9 @@ def main() -> None:
     parser.add_argument("--only", type=only, default=list(PARTS), help="Comma-separated parts.")
     parser.add_argument("--print", action="store_true", help="Print, and leave the page alone.")
     parser.add_argument("--folder", type=Path, default=None, help="Folder for temporary files.")
+    parser.add_argument(
+        "--computing", action="store_true", help="Processor time of jobs: others work here."
+    )
     number = parser.add_argument
     number("--recordings", type=int, nargs=2, default=[160, 24], help="Of each length.")
     number("--few", type=int, default=100, help="Short recordings of a small run.")
