@@ -23,6 +23,7 @@ class Cluster:
         self._folder = folder
         self._processes: list[subprocess.Popen[bytes]] = []
         file = folder / "scheduler.json"
+        file.unlink(missing_ok=True)  # of an earlier one
         self._start("scheduler", "--port", 0, "--host", "127.0.0.1", "--scheduler-file", file)
         until = time.monotonic() + _LONGEST
         while not file.exists():

@@ -58,20 +58,20 @@ def efficiency(name: str, audio: Path, work: Path, workers: list[int], turns: in
 def computing(name: str, audio: Path, work: Path, workers: int, turns: int) -> list[str]:
     """Processor seconds of all processes of a run: other work on the machine hardly counts.
 
-    A line of a table: workers, seconds with --workers and with Dask, and their ratio.
+    A line of a table: recordings, seconds with --workers and with Dask, and their ratio.
     """
     local, dask, out = [], [], work / "out"
     with running(work / "cluster", workers) as cluster:
         for _ in range(turns + 1):  # the first turn warms up
-            local.append(ulmo(*COMMANDS[name].line(audio, out), "--workers", workers).processor)
+            local.append(ulmo(*COMMANDS[name].line(audio, out), "--workers", workers))
             shutil.rmtree(out)
             before = cluster.processor_seconds()
             driver = ulmo(*COMMANDS[name].line(audio, out), "--dask", cluster.address)
-            dask.append(driver.processor + cluster.processor_seconds() - before)
+            dask.append(driver + cluster.processor_seconds() - before)
             shutil.rmtree(out)
     ours, others = median(local[1:]), median(dask[1:])
     return [
-        str(workers),
+        str(len(list(audio.iterdir()))),
         f"{ours:.1f} ({min(local[1:]):.1f} to {max(local[1:]):.1f})",
         f"{others:.1f} ({min(dask[1:]):.1f} to {max(dask[1:]):.1f})",
         f"**{ours / others:.0%}**",

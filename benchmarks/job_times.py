@@ -114,15 +114,8 @@ def write_recordings(folder: Path, count: int, seconds: float) -> Path:
     return folder
 
 
-class Used(NamedTuple):
-    """What a process used."""
-
-    processor: float  # seconds, with those of its children
-    memory: float  # bytes, at most
-
-
-def ulmo(*arguments: object) -> Used:
-    """Run a command to its end."""
+def ulmo(*arguments: object) -> float:
+    """Run a command to its end; returns the processor seconds of its process and its workers."""
     command = [sys.executable, "-m", "ulmo", *map(str, arguments)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr is not None
@@ -131,7 +124,7 @@ def ulmo(*arguments: object) -> Used:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{said.decode()}")
-    return Used(used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
+    return used.ru_utime + used.ru_stime
 
 
 def job_times(command: Command, audio: Path, out: Path) -> tuple[list[Job], float]:
@@ -156,12 +149,11 @@ def job_times(command: Command, audio: Path, out: Path) -> tuple[list[Job], floa
 
 
 class Overheads(NamedTuple):
-    """What is used besides jobs; seconds, if it says nothing else."""
+    """Seconds of what is not a job."""
 
     worker: float  # until a new `dask worker` is known to the scheduler
     driver: float  # for a recording
     scheduler: float  # for a recording
-    memory: float  # bytes of the driver for a recording
 
 
 class Following(NamedTuple):
@@ -183,8 +175,7 @@ def overheads(name: str, work: Path, few: int, many: int) -> Overheads:
             before = cluster.scheduler_seconds()
             out = work / "out"
             driver = ulmo(*command.line(audio, out), "--dask", cluster.address)
-            scheduler = cluster.scheduler_seconds() - before
-            used.append((driver.processor, scheduler, driver.memory))
+            used.append((driver, cluster.scheduler_seconds() - before))
             shutil.rmtree(out)
     return Overheads(worker, *_slopes(used[1], used[2], many - few))
 

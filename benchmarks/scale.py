@@ -90,14 +90,10 @@ def measured_table(
             f"{measured[name, LENGTHS[0]].start:.2g} s",
             f"{each.driver * 1e3:.2g} ms",
             f"{each.scheduler * 1e3:.2g} ms",
-            f"{each.memory / 1e3:.2g} kB",
         ]
         for name, each in besides.items()
     ]
-    header = [
-        *("command", "start of a worker", "driver, a recording", "scheduler, a recording"),
-        "driver's memory, a recording",
-    ]
+    header = ["command", "start of a worker", "driver, a recording", "scheduler, a recording"]
     return (
         f"{first}\n\n{table(header, lines)}\n\n"
         "Jobs report their progress. To follow them takes, for each second of a job, "
@@ -174,7 +170,6 @@ def plan(measured: Mapping[Key, Measured], fleet: Fleet, options: argparse.Names
         year = each * YEAR / last
         monthly = [money(years * year / 1e9 * options.gb_month) for years in YEARS.values()]
         sizes.append([what, size(year), monthly[0], size(1000 * year), monthly[1]])
-    again = fast[("tokenize", last), thousand, 1000]
     parts = [
         f"Assumed, not measured: a worker is one core, and {fleet.slow_share:.0%} of them take "
         f"{fleet.slow_factor:g} times as long; each is lost after {fleet.hours_between_losses:g} "
@@ -200,9 +195,6 @@ def plan(measured: Mapping[Key, Measured], fleet: Fleet, options: argparse.Names
         cells(fast, keys, thousand, price),
         "**Storage:**",
         table(["what", "a year", "a month of it", thousand, "a month of them"], sizes),
-        f"Of the {1000 * YEAR / last:,.0f} jobs of `tokenize` for recordings of {length(last)} on "
-        f"1,000 workers, {again.again:,.0f} are done again, as their worker was lost, and "
-        f"{again.refused:,.0f} recordings are refused.",
     ]
     return "\n\n".join(parts)
 
@@ -271,15 +263,18 @@ def measure_efficiency(work: Path, options: argparse.Namespace) -> None:
 
 def measure_computing(work: Path, options: argparse.Namespace) -> None:
     """Measure the processor time of workers of their own, and of local ones."""
-    audio, load = write_recordings(work / "audio", options.minutes, 60), beside()
-    line = computing("tokenize", audio, work, 2, options.turns)
+    load, lines = beside(), []
+    for minutes in (options.minutes // 2, options.minutes * 2):
+        audio = write_recordings(work / f"{minutes}", minutes, 60)
+        lines.append(computing("tokenize", audio, work, 2, options.turns))
     head = (
-        f"Processor seconds of all processes, `ulmo tokenize` of {options.minutes} recordings of a "
-        f"minute, medians of {options.turns} turns; {load} when the runs began, {beside()} at "
-        "their end. Where all cores are busy with this alone, times have the same ratio."
+        f"Processor seconds of all processes, `ulmo tokenize` of recordings of a minute, two "
+        f"workers; turns of each after one to warm up: {options.turns}; {load} when the runs "
+        f"began, {beside()} at their end. Where all cores are busy with this alone, times have "
+        "the same ratio."
     )
-    header = ["workers", "`--workers`, s", "Dask, s", "`--workers` to Dask"]
-    publish_if(options, "scale computing", f"{head}\n\n{table(header, [line])}")
+    header = ["recordings", "`--workers`, s", "Dask, s", "`--workers` to Dask"]
+    publish_if(options, "scale computing", f"{head}\n\n{table(header, lines)}")
 
 
 def publish_if(options: argparse.Namespace, name: str, text: str) -> None:
