@@ -8,8 +8,11 @@ from ulmo.preprocessing.hearing import LOSSES, TRUE_RATE_FIRST, wider_expansion
 from ulmo.reports.progress import counted
 
 
-def flag_lines(counts: Mapping[str, FlagCount], *, time_expansion: float = 1.0) -> list[str]:
-    """A line for each flag that costs tokens their worth: which recordings, and what to do."""
+def flag_lines(counts: Mapping[str, FlagCount], *, time_expansion: float) -> list[str]:
+    """A line for each flag that costs tokens their worth: which recordings, and what to do.
+
+    time_expansion: with which they were heard; advice multiplies it.
+    """
     lines = []
     for flag, advice in _ADVICE.items():
         if flag in counts:

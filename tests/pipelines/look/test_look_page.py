@@ -304,3 +304,15 @@ def test_the_scripts_are_short_and_narrow():
         lines = (folder / name).read_text(encoding="utf-8").splitlines()
         assert len(lines) <= 400
         assert max(map(len, lines)) <= 120
+
+
+@pytest.mark.parametrize(("given", "advised"), [(None, 10), (2, 20), (10, 20)])
+def test_the_time_expansion_to_use_is_not_relative_to_the_one_given(tmp_path, given, advised):
+    rate = 312_500
+    recording, options = tmp_path / "bat.wav", ["--no-impulses", "--no-surprise"]
+    soundfile.write(recording, 0.3 * np.sin(np.arange(rate // 2) * 2 * np.pi * 0.4), rate)
+    if given is not None:
+        options += ["--time-expansion", given]
+    result = run(command, "look", recording, *options)
+    assert result.exit_code == 0, result.output
+    assert f"use --time-expansion {advised}, or train" in result.stdout
