@@ -214,6 +214,26 @@ def test_wheel_zooms_at_the_pointer_and_drag_selects(page):
     assert not page.evaluate("ulmo.player.isPlaying")
 
 
+def test_a_flat_drag_selects_all_frequencies(page, tmp_path):
+    box = page.locator("#spectrogram").bounding_box()
+    x, y = box["x"] + box["width"] * 4.4 / 8, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + box["width"] * 0.8 / 8, y + 1, steps=4)
+    page.mouse.up()
+    frequencies = page.locator("#low"), page.locator("#high")
+    assert [each.input_value() for each in frequencies] == ["0", "8000"]
+    page.keyboard.press("f")
+    assert "Most like" in page.locator("#matches").text_content()
+    for each in frequencies:  # the same by numbers
+        each.fill("500")
+    frequencies[1].blur()
+    with page.expect_download() as download:
+        page.locator("[data-save=csv]").click()
+    download.value.save_as(tmp_path / "saved")
+    assert b",0.0,8000.0," in (tmp_path / "saved").read_bytes()
+
+
 def test_what_is_unusual_is_played_by_a_click_and_by_keys(page):
     peaks = page.evaluate("ulmo.surprise.peaks")
     first, second = (each["start"] for each in peaks[:2])
