@@ -61,8 +61,13 @@ def test_the_button_lists_matches_which_play(page):
     assert first.text_content().startswith("\u25b6 7.00 s, ")
     first.click()
     page.wait_for_function("() => ulmo.player.isPlaying && ulmo.player.time > 6.9")
+    page.keyboard.press("Escape")  # stops the sound
+    assert not page.evaluate("ulmo.player.isPlaying")
+    assert panel.is_visible()
+    assert page.locator("#selection").is_visible()
     page.keyboard.press("Escape")
     assert panel.is_hidden()
+    assert page.locator("#selection").is_hidden()
     page.evaluate("ulmo.select({ from: 1, to: 1.2, low: 9000, high: 10000 })")
     page.keyboard.press("f")
     assert "is heard by the tokenizer: select lower frequencies" in panel.text_content()
