@@ -99,7 +99,12 @@ def test_what_a_code_decodes_to_is_heard_in_its_band(page):
     slowed = page.evaluate(made, [code, 2])
     assert len(slowed) == 2 * 48000  # 3.2 s would be too long
     assert np.abs(np.fft.rfft(slowed)).argmax() / 2 < high / 9
+    page.evaluate("ulmo.select({ from: 1, to: 1.2, low: 0, high: 4000 })")
     page.locator("#codes article").first.locator("button", has_text="\u25b6").last.click()
+    page.keyboard.press("Escape")  # stops this sound, too
+    assert page.locator("#selection").is_visible()
+    page.keyboard.press("Escape")
+    assert page.locator("#selection").is_hidden()
 
 
 def test_two_fingers_zoom_where_they_are(browser, calls_page):

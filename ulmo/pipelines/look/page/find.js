@@ -143,7 +143,7 @@ function matchWords() {
           reveal(match.from);
         };
         const title = `${match.same} of ${match.of} tokens are the same`;
-        return button(`\u25b6 ${timeText(match.from, 2)}, ${percent}`, play, { title });
+        return button(`\u25b6 ${columnTimeText(match.from)}, ${percent}`, play, { title });
       }),
       button("Play all", () => player.playAll(matches.map(({ from, to }) => [from, to])))),
   ];

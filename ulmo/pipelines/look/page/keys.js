@@ -25,7 +25,7 @@ const toTime = (time) => {
 };
 // Esc stops what plays; what was selected and lit is cleared by the next one.
 const stopOrClear = () => {
-  if (player.isPlaying) {
+  if (player.isHeard) {
     player.pause();
     return;
   }
