@@ -57,6 +57,7 @@ def test_the_button_lists_matches_which_play(page):
     page.locator("#find-selection").click()
     panel = page.locator("#matches")
     assert "Most like 4.400 s to 5.200 s on this page" in panel.text_content()
+    assert "most alike are listed" not in panel.text_content()
     first = panel.locator("button").first
     assert first.text_content().startswith("\u25b6 7.00 s, ")
     first.click()
@@ -68,6 +69,10 @@ def test_the_button_lists_matches_which_play(page):
     page.keyboard.press("Escape")
     assert panel.is_hidden()
     assert page.locator("#selection").is_hidden()
+    page.evaluate("ulmo.select({ from: 4.4, to: 4.44, low: 0, high: 8000 })")
+    page.keyboard.press("f")
+    assert "The 10 most alike are listed." in panel.text_content()
+    assert panel.locator("button").count() == 10 + 1  # and one to play all
     page.evaluate("ulmo.select({ from: 1, to: 1.2, low: 9000, high: 10000 })")
     page.keyboard.press("f")
     assert "is heard by the tokenizer: select lower frequencies" in panel.text_content()

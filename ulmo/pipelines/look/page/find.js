@@ -132,7 +132,8 @@ function matchWords() {
   }
   if (!matches.length) return [`Nothing on this page is like ${where}.`];
   const best = make("strong", { textContent: `Most like ${where} on this page` });
-  const words = `, at ${bandsText(bands[0], bands.at(-1))}. 100 % is the selection itself.`;
+  const most = matches.length === MOST_MATCHES ? ` The ${MOST_MATCHES} most alike are listed.` : "";
+  const words = `, at ${bandsText(bands[0], bands.at(-1))}. 100 % is the selection itself.${most}`;
   return [
     make("p", {}, best, words),
     make("p", { className: "group" },
