@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from ulmo.config import ModelSettings, PrepSettings, printable
 from ulmo.jobs.outcome import FlagCount
-from ulmo.preprocessing.hearing import LOSSES, TRUE_RATE_FIRST, wider_expansion
+from ulmo.preprocessing.hearing import LOSSES, hear_more
 from ulmo.reports.progress import counted
 
 
@@ -39,9 +39,8 @@ def _unscaled(count: FlagCount, _: float) -> str:
 
 def _above(count: FlagCount, time_expansion: float) -> str:
     heard = count.bandwidth_hz or count.sample_rate / 2
-    factor = wider_expansion(count.sample_rate, heard, time_expansion)
     slowed = count.slowed == count.recordings
-    expand = TRUE_RATE_FIRST if slowed else f"use --time-expansion {factor:g}"
+    expand = hear_more(count.sample_rate, heard, time_expansion, slowed=slowed)
     return f": {expand}, or train a tokenizer with a higher --sample-rate (ulmo-prep)"
 
 

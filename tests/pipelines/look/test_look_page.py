@@ -231,10 +231,20 @@ def test_the_header_says_what_is_not_heard(write_page, tmp_path):
     (warned,) = (line["text"] for line in lines if line["warn"])
     assert warned == (
         "The tokenizer, which turns sound into tokens, hears up to 8 kHz. "
-        "100 % of the power lies above, where there are no tokens."
+        "100 % of the power lies above, where there are no tokens. "
+        "For tokens of more of it, use --time-expansion 6."
     )
     assert any("choose the speed 1/10" in line["text"] for line in lines)
     assert lines[-1]["text"] == "It is not known when the recording began."
+
+
+def test_the_header_names_a_dc_offset(write_page, tmp_path):
+    recording = tmp_path / "offset.wav"
+    soundfile.write(recording, np.random.default_rng(0).normal(0.02, 0.1, 16_000), 16_000)
+    page = write_page(recording, tmp_path / "x.html", impulses=False, surprise=False).page
+    lines = Parts(page.read_bytes()).payload["recording"]["lines"]
+    (warned,) = (line["text"] for line in lines if line["warn"])
+    assert warned.startswith("Unusual: DC offset")
 
 
 def test_of_another_tokenizer_the_page_says_what_is_not_there(tokenizer_of, tmp_path):
@@ -316,3 +326,6 @@ def test_the_time_expansion_to_use_is_not_relative_to_the_one_given(tmp_path, gi
     result = run(command, "look", recording, *options)
     assert result.exit_code == 0, result.output
     assert f"use --time-expansion {advised}, or train" in result.stdout
+    lines = Parts((tmp_path / "bat.wav.html").read_bytes()).payload["recording"]["lines"]
+    (warned,) = (line["text"] for line in lines if line["warn"])
+    assert warned.endswith(f"For tokens of more of it, use --time-expansion {advised}.")
