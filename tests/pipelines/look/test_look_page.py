@@ -202,6 +202,30 @@ def test_a_part_of_a_recording_has_its_true_times(write_page, tmp_path, payload)
     assert any("from 2.00 s to 5.00 s" in line["text"] for line in part["recording"]["lines"])
 
 
+def test_impulses_are_looked_for_in_the_part_that_is_shown(write_page, tmp_path):
+    rate = 16_000
+    noise = np.random.default_rng(0).normal(0, 0.001, 9 * rate)
+    for tick in range(30):
+        at = round((0.2 + 0.29 * tick) * rate)
+        noise[at : at + 32] += 0.5 * np.sin(np.arange(32)) * np.hanning(32)
+    recording = tmp_path / "ticks.wav"
+    soundfile.write(recording, noise, rate)
+    trains, notes = [], []
+    for part in ({}, {"start_s": 3.0, "seconds": 3.0}):
+        page = write_page(recording, tmp_path / "x.html", surprise=False, **part).page
+        found = Parts(page.read_bytes()).payload
+        (train,) = (each for each in found["classes"] if each["kind"] == "impulses")
+        trains.append(train)
+        notes.append(any("in this part alone" in each["text"] for each in found["recording"]["lines"]))
+    whole, part = trains
+    assert len(whole["intervals"]) == 29
+    assert len(part["intervals"]) == 9
+    assert part["period"][0] == pytest.approx(0.29, abs=0.001)
+    starts = [box[0] for box in part["boxes"]]
+    assert starts == pytest.approx([box[0] for box in whole["boxes"] if 3 <= box[0] < 6], abs=0.005)
+    assert notes == [False, True]
+
+
 def test_time_that_was_left_out_is_silent_and_has_no_tokens(write_page, tmp_path):
     noise = np.random.default_rng(0).normal(0, 0.2, 32768).clip(-0.9, 0.9)
     recording = tmp_path / "20230501_120000T.WAV"

@@ -10,7 +10,7 @@ from ulmo.preprocessing.hearing import MUCH_ABOVE, hear_more
 from ulmo.preprocessing.reading.quality import FLAGS
 
 _MINUTE = 60
-_ROUNDING_S = 0.01  # lengths at two rates differ by some samples
+ROUNDING_S = 0.01  # lengths at two rates differ by some samples
 _UNKNOWN_BEGIN = [("It is not known when the recording began.", False)]
 _SAID = "above_bandwidth"  # a flag that the line about hearing says already
 
@@ -52,7 +52,7 @@ def _recorded(
             which = f"channel {heard.channel + 1} of {channels}"
     length = max((part.start_s + part.seconds for part in heard.parts), default=0.0)
     yield f"{lasting(length)}, recorded at {kilohertz(samples.rate)}; {which}.", False
-    if samples.seconds < length - _ROUNDING_S:
+    if samples.seconds < length - ROUNDING_S:
         begin, end = samples.start_s, samples.start_s + samples.seconds
         yield f"This page shows it from {begin:.2f} s to {end:.2f} s.", False
     if heard.start_utc is not None:
