@@ -61,6 +61,8 @@ class Wish(NamedTuple):
     clock: ClockSettings
     full_scale: float
     time_expansion: float
+    # True seconds, first and last, between which impulses are looked for; None: in all.
+    impulses_in: tuple[float, float] | None = None
 
 
 def material_of(wish: Wish, listened: Listened) -> Material:
@@ -91,9 +93,15 @@ def _trains(wish: Wish, heard: Heard) -> Iterator[Train]:
     for piece in own_samples(heard, wish.clock, wish.full_scale):
         if piece.rate < _LEAST_RATE:
             return
-        for train in find_impulses(piece.samples, piece.rate, false_per_hour=wish.false_per_hour):
+        first, end = 0, len(piece.samples)
+        if wish.impulses_in is not None:
+            begin_s = heard.parts[piece.part].start_s + piece.start_s
+            places = [round((time - begin_s) * piece.rate) for time in wish.impulses_in]
+            first, end = (min(max(place, 0), end) for place in places)
+        samples = piece.samples[first:end]
+        for train in find_impulses(samples, piece.rate, false_per_hour=wish.false_per_hour):
             yield Train(
-                np.asarray(train.times, np.float64) + piece.start_s,
+                np.asarray(train.times, np.float64) + piece.start_s + first / piece.rate,
                 piece.part,
                 train.period_s,
                 train.jitter_s,

@@ -105,9 +105,16 @@ def find(
 
 
 def hear(
-    sources: Sources, settings: RepeatSettings = DEFAULT, listener: Listener = SILENT
+    sources: Sources,
+    settings: RepeatSettings = DEFAULT,
+    listener: Listener = SILENT,
+    *,
+    impulses_in: tuple[float, float] | None = None,
 ) -> tuple[list[Channel], list[dict[str, Any]]]:
-    """What `search` needs of all recordings: their channels, and the facts of each recording."""
+    """What `search` needs of all recordings: their channels, and the facts of each recording.
+
+    impulses_in: true seconds, first and last, between which impulses are looked for; None: in all.
+    """
     tokenizer = sources.tokenizer
     bins = tokenizer.manifest.model.frequency_stride
     wanted = sources.wanted._replace(bins=bins, ids=True, latents=True)
@@ -118,6 +125,7 @@ def hear(
         clock=wanted.clock,
         full_scale=tokenizer.prep.full_scale,
         time_expansion=tokenizer.prep.time_expansion,
+        impulses_in=impulses_in,
     )
     heard: list[Material] = []
     for material in sources.each(partial(material_of, wish), listener.begin):

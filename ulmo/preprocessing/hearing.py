@@ -49,6 +49,16 @@ def wider_expansion(rate: int, bandwidth_hz: float, time_expansion: float) -> fl
     return time_expansion * max(needed, 2)
 
 
+def hear_more(rate: int, bandwidth_hz: float, time_expansion: float, *, slowed: bool) -> str:
+    """What the user of a command can do to hear more of a recording, in words.
+
+    slowed: see `Hearing.losses`.
+    """
+    if slowed:
+        return TRUE_RATE_FIRST
+    return f"use --time-expansion {wider_expansion(rate, bandwidth_hz, time_expansion):g}"
+
+
 class Hearing:
     """Measures what becomes tiles or tokens of a recording: all its runs together.
 

@@ -17,7 +17,7 @@ def look_lines(looked: Looked) -> str:
         [
             f"{looked.seconds:.2f} s: {counted(looked.regions, 'region')}, {classes}, "
             f"{counted(looked.codes, 'code')} in use",
-            *flag_lines(count_flags([looked.facts])),
+            *flag_lines(count_flags([looked.facts]), time_expansion=looked.time_expansion),
             f"page        {path_text(looked.page)} ({looked.bytes / 1e6:.1f} MB): open it with a "
             "browser",
         ]

@@ -4,12 +4,15 @@ from collections.abc import Callable, Mapping
 
 from ulmo.config import ModelSettings, PrepSettings, printable
 from ulmo.jobs.outcome import FlagCount
-from ulmo.preprocessing.hearing import LOSSES, TRUE_RATE_FIRST, wider_expansion
+from ulmo.preprocessing.hearing import LOSSES, hear_more
 from ulmo.reports.progress import counted
 
 
-def flag_lines(counts: Mapping[str, FlagCount], *, time_expansion: float = 1.0) -> list[str]:
-    """A line for each flag that costs tokens their worth: which recordings, and what to do."""
+def flag_lines(counts: Mapping[str, FlagCount], *, time_expansion: float) -> list[str]:
+    """A line for each flag that costs tokens their worth: which recordings, and what to do.
+
+    time_expansion: with which they were heard; advice multiplies it.
+    """
     lines = []
     for flag, advice in _ADVICE.items():
         if flag in counts:
@@ -36,9 +39,8 @@ def _unscaled(count: FlagCount, _: float) -> str:
 
 def _above(count: FlagCount, time_expansion: float) -> str:
     heard = count.bandwidth_hz or count.sample_rate / 2
-    factor = wider_expansion(count.sample_rate, heard, time_expansion)
     slowed = count.slowed == count.recordings
-    expand = TRUE_RATE_FIRST if slowed else f"use --time-expansion {factor:g}"
+    expand = hear_more(count.sample_rate, heard, time_expansion, slowed=slowed)
     return f": {expand}, or train a tokenizer with a higher --sample-rate (ulmo-prep)"
 
 

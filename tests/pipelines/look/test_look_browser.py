@@ -190,12 +190,35 @@ def test_what_is_in_no_class_has_a_lane_and_its_match_in_words(opened, calls_pag
     lanes = page.locator("#lanes").bounding_box()
     x, y = lanes["x"] + lanes["width"] * 1.2 / 8, lanes["y"] + 2.5 * lanes["height"] / 3
     page.mouse.move(x, y)
-    assert "most like 6.8 s" in page.locator("#tip").text_content()
+    assert "most like 6.80 s" in page.locator("#tip").text_content()
     page.mouse.click(x, y)
     page.wait_for_function("ulmo.player.isPlaying")
     page.keyboard.press("Escape")
-    third.locator("button", has_text="6.8 s").click()
+    third.locator("button", has_text="6.80 s").click()
     page.wait_for_function("ulmo.player.isPlaying && ulmo.player.time > 6")
+
+
+def test_times_have_the_decimals_that_tell_columns_apart(opened, calls_page, tmp_path):
+    """As if a column took 4 ms, as of bats."""
+    payload = Parts(calls_page.read_bytes()).payload
+    payload["tokens"]["column_s"] = 0.004
+    peak = payload["surprise"]["peaks"][0]
+    payload["surprise"]["peaks"] = [{**peak, "column": column} for column in (100, 101)]
+    payload["classes"] = [
+        {
+            **{"number": None, "kind": "sound", "medoid": 0, "period": None, "period_n": None},
+            **{"intervals": [], "bits": [60.0, 50.0], "false_per_hour": [0.025, 0.025]},
+            "boxes": [[0.5, 0.508, 1000.0, 2000.0], [0.6, 0.608, 1000.0, 2000.0]],
+            "matches": [[0.512, 0.52, 1000.0, 2000.0], None],
+        }
+    ]
+    path = tmp_path / "fast.html"
+    path.write_bytes(make_page("fast", payload))
+    page = opened(path)
+    assert page.locator("#peaks button").all_text_contents() == ["0.400 s", "0.404 s"]
+    words = page.locator("#repeats article p.group").all_text_contents()
+    assert words[0].startswith("\u25b6 0.500 smost like \u25b6 0.512 s (about one such")
+    assert words[1].startswith("\u25b6 0.600 sits parts are alike (about one such")
 
 
 def test_wheel_zooms_at_the_pointer_and_drag_selects(page):
@@ -212,6 +235,26 @@ def test_wheel_zooms_at_the_pointer_and_drag_selects(page):
     assert page.locator("#selection").is_visible()
     assert float(page.locator("#from").input_value()) == pytest.approx(2.0, abs=0.05)
     assert not page.evaluate("ulmo.player.isPlaying")
+
+
+def test_a_flat_drag_selects_all_frequencies(page, tmp_path):
+    box = page.locator("#spectrogram").bounding_box()
+    x, y = box["x"] + box["width"] * 4.4 / 8, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + box["width"] * 0.8 / 8, y + 1, steps=4)
+    page.mouse.up()
+    frequencies = page.locator("#low"), page.locator("#high")
+    assert [each.input_value() for each in frequencies] == ["0", "8000"]
+    page.keyboard.press("f")
+    assert "Most like" in page.locator("#matches").text_content()
+    for each in frequencies:  # the same by numbers
+        each.fill("500")
+    frequencies[1].blur()
+    with page.expect_download() as download:
+        page.locator("[data-save=csv]").click()
+    download.value.save_as(tmp_path / "saved")
+    assert b",0.0,8000.0," in (tmp_path / "saved").read_bytes()
 
 
 def test_what_is_unusual_is_played_by_a_click_and_by_keys(page):

@@ -57,12 +57,22 @@ def test_the_button_lists_matches_which_play(page):
     page.locator("#find-selection").click()
     panel = page.locator("#matches")
     assert "Most like 4.400 s to 5.200 s on this page" in panel.text_content()
+    assert "most alike are listed" not in panel.text_content()
     first = panel.locator("button").first
     assert first.text_content().startswith("\u25b6 7.00 s, ")
     first.click()
     page.wait_for_function("() => ulmo.player.isPlaying && ulmo.player.time > 6.9")
+    page.keyboard.press("Escape")  # stops the sound
+    assert not page.evaluate("ulmo.player.isPlaying")
+    assert panel.is_visible()
+    assert page.locator("#selection").is_visible()
     page.keyboard.press("Escape")
     assert panel.is_hidden()
+    assert page.locator("#selection").is_hidden()
+    page.evaluate("ulmo.select({ from: 4.4, to: 4.44, low: 0, high: 8000 })")
+    page.keyboard.press("f")
+    assert "The 10 most alike are listed." in panel.text_content()
+    assert panel.locator("button").count() == 10 + 1  # and one to play all
     page.evaluate("ulmo.select({ from: 1, to: 1.2, low: 9000, high: 10000 })")
     page.keyboard.press("f")
     assert "is heard by the tokenizer: select lower frequencies" in panel.text_content()
@@ -94,7 +104,12 @@ def test_what_a_code_decodes_to_is_heard_in_its_band(page):
     slowed = page.evaluate(made, [code, 2])
     assert len(slowed) == 2 * 48000  # 3.2 s would be too long
     assert np.abs(np.fft.rfft(slowed)).argmax() / 2 < high / 9
+    page.evaluate("ulmo.select({ from: 1, to: 1.2, low: 0, high: 4000 })")
     page.locator("#codes article").first.locator("button", has_text="\u25b6").last.click()
+    page.keyboard.press("Escape")  # stops this sound, too
+    assert page.locator("#selection").is_visible()
+    page.keyboard.press("Escape")
+    assert page.locator("#selection").is_hidden()
 
 
 def test_two_fingers_zoom_where_they_are(browser, calls_page):

@@ -202,6 +202,30 @@ def test_a_part_of_a_recording_has_its_true_times(write_page, tmp_path, payload)
     assert any("from 2.00 s to 5.00 s" in line["text"] for line in part["recording"]["lines"])
 
 
+def test_impulses_are_looked_for_in_the_part_that_is_shown(write_page, tmp_path):
+    rate = 16_000
+    noise = np.random.default_rng(0).normal(0, 0.001, 9 * rate)
+    for tick in range(30):
+        at = round((0.2 + 0.29 * tick) * rate)
+        noise[at : at + 32] += 0.5 * np.sin(np.arange(32)) * np.hanning(32)
+    recording = tmp_path / "ticks.wav"
+    soundfile.write(recording, noise, rate)
+    trains, notes = [], []
+    for part in ({}, {"start_s": 3.0, "seconds": 3.0}):
+        page = write_page(recording, tmp_path / "x.html", surprise=False, **part).page
+        found = Parts(page.read_bytes()).payload
+        (train,) = (each for each in found["classes"] if each["kind"] == "impulses")
+        trains.append(train)
+        notes.append(any("in this part alone" in each["text"] for each in found["recording"]["lines"]))
+    whole, part = trains
+    assert len(whole["intervals"]) == 29
+    assert len(part["intervals"]) == 9
+    assert part["period"][0] == pytest.approx(0.29, abs=0.001)
+    starts = [box[0] for box in part["boxes"]]
+    assert starts == pytest.approx([box[0] for box in whole["boxes"] if 3 <= box[0] < 6], abs=0.005)
+    assert notes == [False, True]
+
+
 def test_time_that_was_left_out_is_silent_and_has_no_tokens(write_page, tmp_path):
     noise = np.random.default_rng(0).normal(0, 0.2, 32768).clip(-0.9, 0.9)
     recording = tmp_path / "20230501_120000T.WAV"
@@ -231,10 +255,20 @@ def test_the_header_says_what_is_not_heard(write_page, tmp_path):
     (warned,) = (line["text"] for line in lines if line["warn"])
     assert warned == (
         "The tokenizer, which turns sound into tokens, hears up to 8 kHz. "
-        "100 % of the power lies above, where there are no tokens."
+        "100 % of the power lies above, where there are no tokens. "
+        "For tokens of more of it, use --time-expansion 6."
     )
     assert any("choose the speed 1/10" in line["text"] for line in lines)
     assert lines[-1]["text"] == "It is not known when the recording began."
+
+
+def test_the_header_names_a_dc_offset(write_page, tmp_path):
+    recording = tmp_path / "offset.wav"
+    soundfile.write(recording, np.random.default_rng(0).normal(0.02, 0.1, 16_000), 16_000)
+    page = write_page(recording, tmp_path / "x.html", impulses=False, surprise=False).page
+    lines = Parts(page.read_bytes()).payload["recording"]["lines"]
+    (warned,) = (line["text"] for line in lines if line["warn"])
+    assert warned.startswith("Unusual: DC offset")
 
 
 def test_of_another_tokenizer_the_page_says_what_is_not_there(tokenizer_of, tmp_path):
@@ -304,3 +338,18 @@ def test_the_scripts_are_short_and_narrow():
         lines = (folder / name).read_text(encoding="utf-8").splitlines()
         assert len(lines) <= 400
         assert max(map(len, lines)) <= 120
+
+
+@pytest.mark.parametrize(("given", "advised"), [(None, 10), (2, 20), (10, 20)])
+def test_the_time_expansion_to_use_is_not_relative_to_the_one_given(tmp_path, given, advised):
+    rate = 312_500
+    recording, options = tmp_path / "bat.wav", ["--no-impulses", "--no-surprise"]
+    soundfile.write(recording, 0.3 * np.sin(np.arange(rate // 2) * 2 * np.pi * 0.4), rate)
+    if given is not None:
+        options += ["--time-expansion", given]
+    result = run(command, "look", recording, *options)
+    assert result.exit_code == 0, result.output
+    assert f"use --time-expansion {advised}, or train" in result.stdout
+    lines = Parts((tmp_path / "bat.wav.html").read_bytes()).payload["recording"]["lines"]
+    (warned,) = (line["text"] for line in lines if line["warn"])
+    assert warned.endswith(f"For tokens of more of it, use --time-expansion {advised}.")

@@ -28,6 +28,7 @@ class Looked(NamedTuple):
     classes: int  # of repeats
     codes: int
     facts: Mapping[str, Any]  # of the recording
+    time_expansion: float  # with which it was heard
 
 
 def check_page(page: Path, recording: Path, *, replace: bool) -> None:
@@ -83,4 +84,5 @@ def look(
         classes=len([each for each in payload["classes"] if each["number"] is not None]),
         codes=len(payload["codes"]),
         facts=recording.facts,
+        time_expansion=sources.tokenizer.prep.time_expansion,
     )

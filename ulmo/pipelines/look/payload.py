@@ -52,7 +52,10 @@ def payload_of(tokenizer: Tokenizer, found: Found) -> dict[str, Any]:
             "sample_rate": samples.rate,
             "channel": heard.channel,
             "start_utc": None if heard.start_utc is None else utc_text(heard.start_utc),
-            "lines": header_lines(found.facts, heard, samples, sound, found.notes),
+            "lines": header_lines(
+                *(found.facts, heard, samples, sound, found.notes),
+                tokenizer.prep.time_expansion,
+            ),
         },
         "sound": {
             "ogg": as_base64(sound.ogg),

@@ -23,7 +23,7 @@ from ulmo.pipelines.look.events import class_values, region_values
 from ulmo.pipelines.look.payload import Found, payload_of
 from ulmo.pipelines.look.sound import read_samples, slowed_by
 from ulmo.pipelines.look.surprise import Surprise, fitting_model, surprise_of
-from ulmo.pipelines.look.words import lasting
+from ulmo.pipelines.look.words import ROUNDING_S, lasting
 from ulmo.preprocessing.reading.audio import RefusedError, open_recording
 from ulmo.preprocessing.times.clock import Clock
 
@@ -140,13 +140,18 @@ def hear_recording(
     model = fitting_model(sources.tokenizer, settings.lm) if settings.surprise else None
     # A train of impulses has no odds of its own to tell: the limit is that of `ulmo repeats`.
     train_settings = RepeatSettings(impulses=settings.impulses)
-    (channel, *_), (facts,) = _heard(sources, train_settings, listener)
+    # It takes most of the time, so it is done only where it is seen.
+    is_part = settings.start_s > 0 or settings.seconds is not None
+    part = (settings.start_s, settings.start_s + shown_s) if is_part else None
+    (channel, *_), (facts,) = _heard(sources, train_settings, listener, part)
     heard = channel.heard
     seconds = max(part.start_s + part.seconds for part in heard.parts)
     repeats, surprise = None, None
     if settings.surprise:
         surprise = surprise_of(model, sources.tokenizer, channel)
     notes = [surprise] if isinstance(surprise, str) else []
+    if settings.impulses and shown_s < seconds - ROUNDING_S and is_part:
+        notes.append("Trains of impulses were looked for in this part alone.")
     if seconds > _MOST_COMPARED_S:
         notes.append(
             f"Repeats were not looked for, as the recording is longer than "
@@ -171,9 +176,12 @@ def hear_recording(
 
 
 def _heard(
-    sources: Sources, settings: RepeatSettings, listener: Listener
+    sources: Sources,
+    settings: RepeatSettings,
+    listener: Listener,
+    impulses_in: tuple[float, float] | None,
 ) -> tuple[list[Channel], list[dict[str, Any]]]:
-    channels, facts = hear(sources, settings, listener)
+    channels, facts = hear(sources, settings, listener, impulses_in=impulses_in)
     if facts[0]["status"] == "refused":
         raise RefusedError(facts[0]["reason"], facts[0]["detail"])
     return channels, facts

@@ -6,24 +6,32 @@ from typing import Any
 from ulmo.formats.header import utc_text
 from ulmo.listening.listen import Heard
 from ulmo.pipelines.look.sound import Samples, Sound
-from ulmo.preprocessing.hearing import MUCH_ABOVE
+from ulmo.preprocessing.hearing import MUCH_ABOVE, hear_more
 from ulmo.preprocessing.reading.quality import FLAGS
 
 _MINUTE = 60
-_ROUNDING_S = 0.01  # lengths at two rates differ by some samples
+ROUNDING_S = 0.01  # lengths at two rates differ by some samples
 _UNKNOWN_BEGIN = [("It is not known when the recording began.", False)]
 _SAID = "above_bandwidth"  # a flag that the line about hearing says already
 
 
 def header_lines(
-    facts: Mapping[str, Any], heard: Heard, samples: Samples, sound: Sound, notes: Sequence[str]
+    facts: Mapping[str, Any],
+    heard: Heard,
+    samples: Samples,
+    sound: Sound,
+    notes: Sequence[str],
+    time_expansion: float,
 ) -> list[dict[str, Any]]:
-    """Sentences, each with `warn`: whether a reader should know it before anything else."""
+    """Sentences, each with `warn`: whether a reader should know it before anything else.
+
+    time_expansion: with which the recording was heard.
+    """
     clipped = list(_clipped(samples))
     said = {_SAID, *(["clipped"] if clipped else [])}
     lines = [
         *_recorded(facts, heard, samples),
-        *_hearing(facts, heard),
+        *_hearing(facts, heard, time_expansion),
         *_playing(samples, sound),
         *clipped,
         *(("Unusual: " + FLAGS[flag] + ".", True) for flag in facts["flags"] if flag not in said),
@@ -44,7 +52,7 @@ def _recorded(
             which = f"channel {heard.channel + 1} of {channels}"
     length = max((part.start_s + part.seconds for part in heard.parts), default=0.0)
     yield f"{lasting(length)}, recorded at {kilohertz(samples.rate)}; {which}.", False
-    if samples.seconds < length - _ROUNDING_S:
+    if samples.seconds < length - ROUNDING_S:
         begin, end = samples.start_s, samples.start_s + samples.seconds
         yield f"This page shows it from {begin:.2f} s to {end:.2f} s.", False
     if heard.start_utc is not None:
@@ -56,7 +64,9 @@ def _recorded(
         yield f"Not all is as it should be: {facts['detail']}.", True
 
 
-def _hearing(facts: Mapping[str, Any], heard: Heard) -> Iterator[tuple[str, bool]]:
+def _hearing(
+    facts: Mapping[str, Any], heard: Heard, time_expansion: float
+) -> Iterator[tuple[str, bool]]:
     share, top = facts["share_above"], facts["bandwidth_hz"]
     if share is None:
         yield "The recording is silent.", True
@@ -64,6 +74,10 @@ def _hearing(facts: Mapping[str, Any], heard: Heard) -> Iterator[tuple[str, bool
     text = f"The tokenizer, which turns sound into tokens, hears up to {kilohertz(top)}."
     if share > 0:
         text += f" {_percent(share)} of the power lies above, where there are no tokens."
+    if share > MUCH_ABOVE:
+        slowed = "time_expanded" in facts["flags"]
+        more = hear_more(facts["sample_rate"], top, time_expansion, slowed=slowed)
+        text += f" For tokens of more of it, {more}."
     yield text, share > MUCH_ABOVE
     yield (
         f"A token tells what {milliseconds(heard.column_s)} of sound are like in one band of "

@@ -18,7 +18,7 @@ FLAGS = {
     "and were set to 0",
     "over_full_scale": "samples lie beyond +-1",
     "clipped": "three or more equal samples in a row, at 0.99 of full scale or above",
-    "dc_offset": "the mean of a channel is 0.01 of full scale or more",
+    "dc_offset": "DC offset, which is the mean of a channel: 0.01 of full scale or more",
     "dead_channel": "one of several channels has one constant value, and another has not",
     "silent": "every channel has one constant value",
     "unscaled": "float samples reach 30 dB or more over full scale: another unit is likely",

@@ -70,7 +70,7 @@ function codeCard(code) {
   swatch.style.background = code.colour;
   const used = code.bands.flatMap((count, band) => (count ? [band] : []));
   const decoded = make("canvas", { role: "img", ariaLabel: `What code ${code.id} decodes to` });
-  const times = distinctTimes(code.places.map(([column]) => columnStart(column)));
+  const times = code.places.map(([column]) => columnTimeText(columnStart(column)));
   const card = make("article", { className: "card", id: `code-${code.id}` },
     make("h3", {},
       swatch,

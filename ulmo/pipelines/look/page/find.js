@@ -132,7 +132,8 @@ function matchWords() {
   }
   if (!matches.length) return [`Nothing on this page is like ${where}.`];
   const best = make("strong", { textContent: `Most like ${where} on this page` });
-  const words = `, at ${bandsText(bands[0], bands.at(-1))}. 100 % is the selection itself.`;
+  const most = matches.length === MOST_MATCHES ? ` The ${MOST_MATCHES} most alike are listed.` : "";
+  const words = `, at ${bandsText(bands[0], bands.at(-1))}. 100 % is the selection itself.${most}`;
   return [
     make("p", {}, best, words),
     make("p", { className: "group" },
@@ -143,7 +144,7 @@ function matchWords() {
           reveal(match.from);
         };
         const title = `${match.same} of ${match.of} tokens are the same`;
-        return button(`\u25b6 ${timeText(match.from, 2)}, ${percent}`, play, { title });
+        return button(`\u25b6 ${columnTimeText(match.from)}, ${percent}`, play, { title });
       }),
       button("Play all", () => player.playAll(matches.map(({ from, to }) => [from, to])))),
   ];

@@ -23,8 +23,12 @@ const toTime = (time) => {
   player.seek(time);
   reveal(time);
 };
-const stopAll = () => {
-  player.pause();
+// Esc stops what plays; what was selected and lit is cleared by the next one.
+const stopOrClear = () => {
+  if (player.isHeard) {
+    player.pause();
+    return;
+  }
   select(null);
   light(null);
 };
@@ -52,7 +56,7 @@ const KEYS = [
   ["]", "]", "the selection ends at the cursor", () => selectTo("to")],
   ["f", "f", "find the selection elsewhere on this page", findSelection],
   ["l", "l", "loop on or off", () => byId("loop").click()],
-  ["Escape", "Esc", "stop what plays; no selection, and no code lit", stopAll],
+  ["Escape", "Esc", "stop what plays; when nothing plays, no selection and no code lit", stopOrClear],
   ["/", "/", "find a code by its number", () => byId("search").focus()],
 ];
 const PRESS = [" ", "Enter"]; // a button that has the focus takes these

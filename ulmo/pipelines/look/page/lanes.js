@@ -109,7 +109,7 @@ function laneTip(time, y) {
 
 // What an occurrence is most like, in words.
 const matchText = (each, number) =>
-  each.matches[number] ? `most like ${timeText(each.matches[number][0], 1)}` : "its parts are alike";
+  each.matches[number] ? `most like ${columnTimeText(each.matches[number][0])}` : "its parts are alike";
 
 // How often chance gives something as sure, in words, from how many it gives in an hour.
 function oddsText(perHour) {
@@ -162,8 +162,10 @@ function aloneCard(each, number) {
     select({ from, to, low, high });
     playBox([from, to, low, high]);
   };
-  const playButton = (box, words) =>
-    button(`\u25b6 ${timeText(box[0], 1)}`, () => play(box), { ariaLabel: `${words} at ${timeText(box[0], 1)}` });
+  const playButton = (box, words) => {
+    const when = columnTimeText(box[0]);
+    return button(`\u25b6 ${when}`, () => play(box), { ariaLabel: `${words} at ${when}` });
+  };
   const isHere = (box) => box[0] >= startS && box[0] < endS;
   const lines = ranked.map((place) => {
     const match = each.matches[place];
@@ -172,7 +174,7 @@ function aloneCard(each, number) {
       : [matchText(each, place)];
     const odds = each.false_per_hour[place];
     return make("p", { className: "group" }, playButton(each.boxes[place], "Play the sound"), ...words,
-      ...(odds === null ? [] : [`(${oddsText(odds)})`]));
+      ...(odds === null ? [] : [` (${oddsText(odds)})`]));
   });
   return make("article", { className: "card" },
     make("h3", {}, swatch, "In no class"),

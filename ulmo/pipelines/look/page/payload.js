@@ -21,6 +21,10 @@ const idAt = (column, band) => ids[column * tokens.bands + band];
 const codeById = new Map(codes.map((code) => [code.id, code]));
 const countOfTokens = codes.reduce((sum, code) => sum + code.count, 0);
 
+// A time with as many decimals as tell columns apart: 2 for columns of 40 ms, 3 for 4 ms.
+const COLUMN_DIGITS = Math.max(Math.ceil(-Math.log10(tokens.column_s) - 1e-9), 1);
+const columnTimeText = (seconds) => timeText(seconds, COLUMN_DIGITS);
+
 // The time at which a column begins. Between segments, time was left out.
 function columnStart(column) {
   const segment = tokens.segments.findLast(([first]) => first <= column) ?? [0, startS];

@@ -29,6 +29,11 @@ class Player {
     return this.#source !== null;
   }
 
+  // Whether anything is heard, also made sound.
+  get isHeard() {
+    return this.isPlaying || this.#made !== null;
+  }
+
   // The time in the recording that is heard now.
   get time() {
     if (!this.isPlaying) return this.#from;
@@ -62,6 +67,7 @@ class Player {
     this.#made = this.#context.createBufferSource();
     this.#made.buffer = buffer;
     this.#made.connect(this.#context.destination);
+    this.#made.onended = ({ target }) => { if (this.#made === target) this.#made = null; };
     this.#made.start();
   }
 

@@ -86,7 +86,8 @@ function saveSelection(kind, chosen) {
   const { ending, type, make: write } = SAVING[kind];
   const blob = new Blob([write(chosen)], { type });
   const stem = recording.name.replace(/\.[^.]*$/, "").replace(/[^\p{L}\p{N}._-]+/gu, "_");
-  const name = `${stem}_${chosen.from.toFixed(2)}-${chosen.to.toFixed(2)}s${ending}`;
+  const [from, to] = [chosen.from, chosen.to].map((time) => time.toFixed(COLUMN_DIGITS));
+  const name = `${stem}_${from}-${to}s${ending}`;
   const link = make("a", { href: URL.createObjectURL(blob), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);

@@ -2,7 +2,10 @@
 
 let selection = null; // { from, to, low, high }
 
-function select(wanted) {
+// Select a stretch; null for none. One without height has all frequencies.
+function select(stretch) {
+  const isFlat = stretch !== null && stretch.low >= stretch.high;
+  const wanted = isFlat ? { ...stretch, low: 0, high: topHz } : stretch;
   selection = wanted;
   byId("selection").hidden = wanted === null;
   if (wanted === null) forgetMatches();
@@ -53,12 +56,11 @@ function playOrPause() {
 function readSelection() {
   const value = (name) => Number(byId(name).value);
   const inside = (time) => Math.min(Math.max(time, startS), endS);
-  selection = {
-    from: inside(value("from")),
-    to: Math.max(inside(value("to")), inside(value("from"))),
-    low: value("low"),
-    high: Math.max(value("high"), value("low")),
-  };
+  const [low, high] = [value("low"), value("high")].sort((a, b) => a - b);
+  const from = inside(value("from"));
+  const wanted = { from, to: Math.max(inside(value("to")), from), low, high };
+  if (low === high) select(wanted);
+  else selection = wanted;
   redraw();
 }
 

@@ -169,10 +169,11 @@ function pointerMove(event) {
   }
 }
 
-// Select from one place to another; on the ruler, all frequencies.
+// Select from one place to another; on the ruler, or by a flat drag, all frequencies.
 function selectBetween(one, other) {
   const [from, to] = [one.time, other.time].sort((a, b) => a - b);
-  const shares = one.row === "ruler" ? [0, 1] : [one.share, other.share];
+  const isFlat = one.row === "ruler" || Math.abs(other.y - one.y) < CLICK_PIXELS;
+  const shares = isFlat ? [0, 0] : [one.share, other.share];
   const hertz = shares.map((share) => hertzOfShare(Math.min(Math.max(share, 0), 1)));
   select({ from, to, low: Math.min(...hertz), high: Math.max(...hertz) });
 }

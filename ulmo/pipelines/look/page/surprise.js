@@ -120,7 +120,7 @@ function labelSurprise() {
   byId("peaks").replaceChildren(
     peaks.length ? "Unusual here:" : "No moment here is far from what is usual.",
     ...peaks.map((peak) => {
-      const when = timeText(peak.start, 1);
+      const when = columnTimeText(peak.start);
       const words = `Play what is unusual at ${when}: ${bitsText(peak.above)} above what was usual`;
       return button(when, () => playPeak(peak), { title: words, ariaLabel: words });
     }),

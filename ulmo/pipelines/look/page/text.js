@@ -24,14 +24,6 @@ function timeText(seconds, digits = 3, isClock = false) {
   return `${minutes}:${left.padStart(digits ? digits + 3 : 2, "0")}`;
 }
 
-// Times with as many digits as they need to differ, one at least.
-function distinctTimes(times) {
-  for (let digits = 1; ; digits += 1) {
-    const texts = times.map((time) => timeText(time, digits));
-    if (new Set(texts).size === texts.length || digits === 6) return texts;
-  }
-}
-
 // How long something lasts: 340 ms, 1.20 s.
 const lengthText = (seconds) =>
   seconds < 1 ? `${Number((1000 * seconds).toPrecision(3))} ms` : `${seconds.toFixed(2)} s`;
