@@ -19,7 +19,7 @@ import soundfile
 from tests.commands import TINY, assert_refused, run
 from tests.gaps import write_triggered
 from tests.small_tokenizers import RATE, sound
-from ulmo.cli import exits
+from ulmo.cli import exits, spread
 from ulmo.cli.prep import prep as prep_command
 from ulmo.cli.tokenize import tokenize as tokenize_command
 from ulmo.formats import FORMATS
@@ -302,6 +302,20 @@ def test_in_a_file_no_line_of_tokenizing_meets_the_bar(capsys, monkeypatch):
     assert lines[:2] == ["before", "not yet shown"]
     rest = [line for line in lines[2:] if line and not line.startswith("tokenizing")]
     assert rest == ["first", "second"]
+
+
+def test_a_line_of_another_neither_shows_the_bar_early_nor_leaves_its_line_open(capsys):
+    with tokenize_report.TokenizeProgress() as progress:
+        progress.begin(1000)
+        spread.say("dask        1 worker")
+    assert capsys.readouterr().err == "dask        1 worker\n"
+    with tokenize_report.TokenizeProgress() as progress:
+        progress.begin(1000)
+        progress.bar.start_t -= 3  # its delay is over
+        spread.say("dask        no worker is left")
+    err = capsys.readouterr().err
+    assert "dask        no worker is left\n" in err
+    assert err.endswith("\n")
 
 
 def test_the_bar_of_tokenizing_fits_a_terminal(monkeypatch):

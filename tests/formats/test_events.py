@@ -163,6 +163,7 @@ def test_the_end_of_a_name_is_a_format(name, wanted, found, tmp_path):
     ("name", "wanted", "words"),
     [
         ("x", None, "end it with one of .csv, .parquet, .selections.txt, .labels.txt"),
+        ("x.png", None, "any other .txt is a table for Raven"),
         ("x.wav", None, "is no name for a table"),
         ("x.csv", "raven", "is no name for raven: end it with .selections.txt"),
         ("x.csv", "npy", "format must be one of csv, parquet, raven, audacity, not 'npy'"),

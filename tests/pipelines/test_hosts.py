@@ -12,7 +12,7 @@ from tests.commands import assert_refused
 from ulmo.cli.main import ulmo as command
 from ulmo.config import JobError, UserError
 from ulmo.pipelines import hosts as hosts_module
-from ulmo.pipelines.hosts import Hosts, means_lost, told_if_lost, use_devices
+from ulmo.pipelines.hosts import Hosts, means_lost, note_shared, told_if_lost, use_devices
 
 TWO = ["a:1", "b:2"]
 UNDERSTOOD = [  # TF_CONFIG, and the addresses and the place
@@ -107,6 +107,19 @@ def test_devices_that_are_not_there_are_refused(monkeypatch, config):
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [])
     with pytest.raises(UserError, match=r"this host has 0 of 2 GPUs: set fewer devices"):
         use_devices(2)
+
+
+def test_devices_that_share_the_work_are_counted(config):
+    notes = []
+    config(None)
+    note_shared((), notes.append)
+    note_shared(("/device:CPU:0", "/device:CPU:1"), notes.append)
+    config({"worker": TWO})
+    note_shared([f"/task:{place}/device:GPU:0" for place in (0, 1)], notes.append)
+    assert notes == [
+        "2 parts of the CPU share the rows of each batch",
+        "2 GPUs of 2 hosts share the rows of each batch",
+    ]
 
 
 def test_a_host_that_is_lost_is_named_and_other_errors_pass(config):

@@ -72,7 +72,8 @@ _EVENTS = (
         required=True,
         metavar="PATH",
         group="Output",
-        help="The table to write: .csv, .parquet, .selections.txt or .labels.txt.",
+        help="The table to write: .csv, .parquet, .selections.txt (or another .txt) for Raven, or "
+        ".labels.txt for Audacity.",
     ),
     cli.option(
         "--format",

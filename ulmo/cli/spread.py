@@ -40,7 +40,7 @@ _OPTIONS = (
 )
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     """Print a line on stderr, above a bar if there is one."""
     from tqdm import tqdm
 
@@ -64,4 +64,4 @@ def spread_of(arguments: dict[str, Any], *, workers: int | None = None) -> Any:
     spread = Spread(arguments.pop("workers", None) or workers, arguments.pop("dask", None))
     if click.get_current_context().params.get("quiet"):
         return spread
-    return spread._replace(say=_say)
+    return spread._replace(say=say)

@@ -47,6 +47,11 @@ class Metrics(NamedTuple):
     codebook: CodebookHealth
     sound_codebook: CodebookHealth
 
+    @property
+    def is_worse_than_a_tile(self) -> bool:
+        """Whether one tile, the same for all, is nearer. Of a single tile it says nothing."""
+        return self.tiles > 1 and self.reconstruction > self.baseline_tile
+
 
 class Reconstruction(NamedTuple):
     """Errors of reconstructions, band by band and frame by frame.

@@ -31,7 +31,10 @@ def event_format_of(path: Path, wanted: str | None = None) -> str:
         raise UserError(f"{path} is no name for {wanted}: end it with {ending}")
     if path.suffix != ".txt":
         endings = ", ".join(kind.ending for kind in EVENT_FORMATS.values())
-        raise UserError(f"{path} is no name for a table: end it with one of {endings}")
+        raise UserError(
+            f"{path} is no name for a table: end it with one of {endings}; "
+            "any other .txt is a table for Raven"
+        )
     return "raven"
 
 

@@ -76,10 +76,12 @@ class DaskCluster(RemoteExecutor[str]):
             self._client.subscribe_topic(self._name, self._hear)
             stack.callback(self._end_run)
             self._admit()
+            with self._talking():
+                dashboard = _dashboard(self._client, self.request.address)
             self._stack = stack.pop_all()
         count = self.workers
         workers = "1 worker" if count == 1 else f"{count} workers"
-        self.request.say(f"dask        {workers}{_dashboard(self._client, self.request.address)}")
+        self.request.say(f"dask        {workers}{dashboard}")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -275,6 +277,10 @@ def _dashboard(client: Any, address: str) -> str:
     """Where the dashboard is; empty if there is none."""
     if (port := client.scheduler_info()["services"].get("dashboard")) is None:
         return ""
+    # Without bokeh, which draws it, a scheduler answers there with a page that asks for bokeh.
+    found = client.sync(client.scheduler.versions, packages=["bokeh"])
+    if found["packages"].get("bokeh") is None:
+        return "; no dashboard: bokeh is not installed where the scheduler runs"
     own = f"http://{_THIS_COMPUTER}:{port}/status"
     return f"; dashboard at {own if address == LOCAL else client.dashboard_link}"
 

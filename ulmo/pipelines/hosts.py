@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -131,6 +131,16 @@ def use_devices(count: int) -> tuple[str, ...]:
             raise UserError(f"{address} has {len(own)} of {count} {kind}s: set fewer devices")
         chosen += own[:count]
     return tuple(chosen)
+
+
+def note_shared(devices: Sequence[str], note: Callable[[str], None]) -> None:
+    """Note how many devices, of these names, share the rows of each batch; nothing of one alone."""
+    if len(devices) < 2:
+        return
+    kind = "GPUs" if any(":GPU:" in name for name in devices) else "parts of the CPU"
+    hosts = len(Hosts.here().addresses)
+    where = f" of {hosts} hosts" if hosts > 1 else ""
+    note(f"{len(devices)} {kind}{where} share the rows of each batch")
 
 
 @contextmanager

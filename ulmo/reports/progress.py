@@ -2,6 +2,7 @@
 
 import math
 import sys
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,24 @@ from ulmo.storage.names import path_text
 _SHOWN = 10  # recordings that a summary names
 
 tqdm.set_lock(RLock())  # its own needs semaphores, and only one process has a bar
+
+
+class _Bar(tqdm):  # type: ignore[misc]  # tqdm has no types
+    """A bar that no line of others shows before its delay is over; once shown, it ends its line."""
+
+    delay: float
+
+    def refresh(self, *args: Any, **options: Any) -> Any:
+        """Draw the bar, if it is time to."""
+        if self.delay and time.time() < self.start_t + self.delay:
+            return None
+        self.delay = 0  # or `close` might take it for one that was never drawn
+        return super().refresh(*args, **options)
+
+    def clear(self, *args: Any, **options: Any) -> None:
+        """Make way for a line, if the bar was drawn."""
+        if not self.delay:
+            super().clear(*args, **options)
 
 
 class Progress:
@@ -42,7 +61,7 @@ class Progress:
         interval = 0.2 if sys.stderr.isatty() else 30.0
         if self.quiet:
             options["delay"] = math.inf  # seconds until the bar is shown
-        self.bar = tqdm(
+        self.bar = _Bar(
             total=total, mininterval=interval, miniters=1, dynamic_ncols=True, **options
         )
 

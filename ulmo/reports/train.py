@@ -76,6 +76,8 @@ def train_summary(summary: "TrainSummary") -> str:
         lines += _own_tasks(summary.own_tasks, summary.objectives, where)
     advice = training_advice(summary.objectives, summary.quantizer)
     lines += verdict_lines(summary.verdict, where, advice)
+    if summary.validation is not None and not summary.verdict.says_little:
+        lines += _worse(summary.validation)
     lines += [
         f"tokenizer   {tokenizer} "
         f"({summary.tokens - summary.ties} tokens are the model's, {summary.ties} ties)",
@@ -103,6 +105,17 @@ def _own_tasks(tasks: "OwnTasks", objectives: Iterable[str], where: str) -> list
         spread = "" if math.isnan(error) else f" +- {error:.3f}"
         lines.append(f"own task    {name}: score {mean:.3f}{spread} {where}, chance {chance:.3f}")
     return lines
+
+
+def _worse(metrics: "Metrics") -> list[str]:
+    """One line if one constant tile is nearer to the held-out tiles than the model."""
+    if not metrics.is_worse_than_a_tile:
+        return []
+    return [
+        "WORSE       the model reconstructs held-out tiles worse than one constant tile does "
+        f"({metrics.reconstruction:.4f}, {metrics.baseline_tile:.4f}): train for more epochs, or "
+        "on more recordings"
+    ]
 
 
 def _figures(metrics: "Metrics") -> list[str]:

@@ -307,6 +307,7 @@ def test_a_bundle_without_scores_says_what_to_run(calls, tokenizer_of, tmp_path)
         (("--min-seconds", "-1"), "min_seconds must be from 0 to 3600"),
         (("--like", "x.wav"), "'x.wav' is no example"),
         (("--like", "none.wav:1-2"), "none.wav, the recording of the example, is not there"),
+        (("--like", f"{CALLS}:8-9"), f"8 to 9 s, and {CALLS} is only 8.00 s long: name a part"),
         (("--picture", "x.jpg"), "x.jpg does not end with .png"),
         (("--format", "raven"), "is no name for raven"),
         (("--channels", "all"), "channels must be mix, each or a number"),

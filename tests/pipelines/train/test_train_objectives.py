@@ -252,3 +252,14 @@ def test_a_collapse_is_told_by_the_ids_and_what_to_do_is_something_else(
     one = run._replace(verdict=Verdict("one_code", 1000, 1, 512, 1.0, 0.0))
     assert "ONE CODE    all 1000 non-silent tokens have one id (held out" in train_summary(one)
     assert train_json(run, 0)["verdict"]["kind"] == "collapsed"
+
+
+@pytest.mark.parametrize(
+    ("error", "number", "is_told"), [(0.6, 9, True), (0.4, 9, False), (0.6, 1, False)]
+)
+def test_a_model_that_is_worse_than_a_constant_tile_is_told(error, number, is_told, together):
+    _, summary = together
+    figures = {"reconstruction": error, "baseline_tile": 0.5, "tiles": number}
+    found = summary._replace(validation=summary.validation._replace(**figures))
+    line = "WORSE       the model reconstructs held-out tiles worse than one constant tile does"
+    assert (f"{line} (0.6000, 0.5000)" in train_summary(found)) is is_told

@@ -13,7 +13,7 @@ from ulmo.bundle.token_weights import weight_shapes
 from ulmo.config.token_model import TokenModelSettings, TokenTrainSettings
 from ulmo.models.devices import spread_rows
 from ulmo.models.token_model.model import ModelState, TokenModel
-from ulmo.pipelines.hosts import use_devices
+from ulmo.pipelines.hosts import note_shared, use_devices
 from ulmo.pipelines.lm.streams import Streams, TokenCorpus, split_tokens
 from ulmo.pipelines.loading import use_threads
 from ulmo.pipelines.run_loop import Reporter, RunLoop, Taken
@@ -43,6 +43,7 @@ class TokenTrainer(RunLoop):
         if settings.threads:
             use_threads(settings.threads)
         self._devices = use_devices(settings.devices)
+        note_shared(self._devices, reporter.note)
         keras.utils.set_random_seed(settings.seed)
         self.corpus, self.settings = corpus, settings
         self.split = split_tokens(corpus, settings.validation_fraction, settings.seed)

@@ -26,6 +26,7 @@ from ulmo.evaluation.tally import Metrics, Tally
 from ulmo.evaluation.verdict import Verdict
 from ulmo.models.objectives.base import TrainingBatch
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
+from ulmo.pipelines.hosts import note_shared
 from ulmo.pipelines.run_loop import Reporter, RunLoop, Taken
 from ulmo.pipelines.schedule import StepSettings
 from ulmo.pipelines.train.codebook import start_codebook
@@ -68,6 +69,7 @@ class Trainer(RunLoop):
         self.split = Split(self.feed.rows(split.train), split.validation)
         self.own_tasks: OwnTasks | None = None
         self.verdict: Verdict | None = None  # on held-out recordings
+        note_shared(self.model.encoder.devices, reporter.note)
         self._exact = self.model
         if settings.mixed_precision:
             self._exact = build_vqvae(model_settings, devices=self.model.encoder.devices)
