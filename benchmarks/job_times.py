@@ -164,7 +164,10 @@ class Following(NamedTuple):
 
 
 def overheads(name: str, work: Path, few: int, many: int) -> Overheads:
-    """Of runs with Dask on few and on many short recordings: what each more of them takes."""
+    """Of runs with Dask on few and on many short recordings: what each more of them takes.
+
+    A job of `prep` has many short recordings, and fewer long ones: those take more than this.
+    """
     command, used = COMMANDS[name], []
     with running(work / "cluster", workers=1) as cluster:
         worker = cluster.add_workers(1)
