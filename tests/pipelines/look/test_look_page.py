@@ -216,7 +216,8 @@ def test_impulses_are_looked_for_in_the_part_that_is_shown(write_page, tmp_path)
         found = Parts(page.read_bytes()).payload
         (train,) = (each for each in found["classes"] if each["kind"] == "impulses")
         trains.append(train)
-        notes.append(any("in this part alone" in each["text"] for each in found["recording"]["lines"]))
+        lines = [each["text"] for each in found["recording"]["lines"]]
+        notes.append(any("in this part alone" in line for line in lines))
     whole, part = trains
     assert len(whole["intervals"]) == 29
     assert len(part["intervals"]) == 9
