@@ -36,7 +36,7 @@ def middle_of(page, column, band):
 def test_a_click_plays_from_that_column(page):
     x, _ = middle_of(page, 60, 2)
     page.mouse.click(x, page.locator("#spectrogram").bounding_box()["y"] + 20)
-    page.wait_for_function("ulmo.player.isPlaying && ulmo.player.time > 60 * 0.04 + 0.02")
+    page.wait_for_function("() => ulmo.player.isPlaying && ulmo.player.time > 60 * 0.04 + 0.02")
     assert 2.4 <= page.evaluate("ulmo.player.time") < 3.5
     assert page.locator("#play").text_content() == "Pause"
     page.locator("#play").click()
@@ -106,7 +106,7 @@ def test_the_keyboard_alone_reaches_everything(page, tokenizer):
     page.keyboard.press("+")
     assert page.evaluate("ulmo.view.to - ulmo.view.from") < 6
     page.keyboard.press(" ")
-    page.wait_for_function("ulmo.player.isPlaying")
+    page.wait_for_function("() => ulmo.player.isPlaying")
     page.keyboard.press(" ")
     page.keyboard.press("Escape")
     assert page.locator("#selection").is_hidden()
@@ -135,7 +135,7 @@ def test_keys_act_on_a_fresh_page_and_after_a_button(page):
     assert page.evaluate("ulmo.player.time") == pytest.approx(0.04)
     page.locator("#floor").blur()
     page.evaluate("ulmo.player.playAll([[1, 3], [4, 6]])")
-    page.wait_for_function("ulmo.player.isPlaying")
+    page.wait_for_function("() => ulmo.player.isPlaying")
     page.keyboard.press("Escape")
     assert not page.evaluate("ulmo.player.isPlaying")
 
@@ -192,10 +192,10 @@ def test_what_is_in_no_class_has_a_lane_and_its_match_in_words(opened, calls_pag
     page.mouse.move(x, y)
     assert "most like 6.80 s" in page.locator("#tip").text_content()
     page.mouse.click(x, y)
-    page.wait_for_function("ulmo.player.isPlaying")
+    page.wait_for_function("() => ulmo.player.isPlaying")
     page.keyboard.press("Escape")
     third.locator("button", has_text="6.80 s").click()
-    page.wait_for_function("ulmo.player.isPlaying && ulmo.player.time > 6")
+    page.wait_for_function("() => ulmo.player.isPlaying && ulmo.player.time > 6")
 
 
 def test_times_have_the_decimals_that_tell_columns_apart(opened, calls_page, tmp_path):
@@ -226,7 +226,7 @@ def test_wheel_zooms_at_the_pointer_and_drag_selects(page):
     x, y = box["x"] + box["width"] / 4, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
     page.mouse.wheel(0, -600)
-    page.wait_for_function("ulmo.view.to - ulmo.view.from < 4")
+    page.wait_for_function("() => ulmo.view.to - ulmo.view.from < 4")
     view = page.evaluate("[ulmo.view.from, ulmo.view.to]")
     assert view[0] + (view[1] - view[0]) / 4 == pytest.approx(2.0, abs=0.05)
     page.mouse.down()

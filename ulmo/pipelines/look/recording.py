@@ -140,7 +140,7 @@ def hear_recording(
     model = fitting_model(sources.tokenizer, settings.lm) if settings.surprise else None
     # A train of impulses has no odds of its own to tell: the limit is that of `ulmo repeats`.
     train_settings = RepeatSettings(impulses=settings.impulses)
-    # It takes most of the time, so it is done only where it is seen.
+    # Impulses are found in samples, which costs much: only the part that is shown is searched.
     is_part = settings.start_s > 0 or settings.seconds is not None
     part = (settings.start_s, settings.start_s + shown_s) if is_part else None
     (channel, *_), (facts,) = _heard(sources, train_settings, listener, part)
@@ -150,7 +150,7 @@ def hear_recording(
     if settings.surprise:
         surprise = surprise_of(model, sources.tokenizer, channel)
     notes = [surprise] if isinstance(surprise, str) else []
-    if settings.impulses and shown_s < seconds - ROUNDING_S and is_part:
+    if settings.impulses and is_part and shown_s < seconds - ROUNDING_S:
         notes.append("Trains of impulses were looked for in this part alone.")
     if seconds > _MOST_COMPARED_S:
         notes.append(
