@@ -4,7 +4,7 @@ tokens -> ulmo.sequence.scoring -> bits, what a column is a copy of, surprise
        -> ulmo.sequence.sampling -> tokens that go on
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,13 @@ class TokenModel:
             yield scores
 
     def sample(
-        self, tokens: Tokens | Ids, columns: int, *, temperature: float = 1.0, seed: int = 0
+        self,
+        tokens: Tokens | Ids,
+        columns: int,
+        *,
+        temperature: float = 1.0,
+        seed: int = 0,
+        done: Callable[[int], object] = lambda _: None,
     ) -> Ids:
         """Ids (columns, bands) that go on where a recording ends, drawn from what is expected next.
 
@@ -99,6 +105,7 @@ class TokenModel:
         temperature: 1 draws as often as the model expects; less draws what is likely more often; 0
             draws the likeliest each time.
         seed: of the draws: the same seed gives the same ids.
+        done: called with 1 after each column.
 
         Each token takes as long as a chunk of 64 columns takes to be scored.
 
@@ -114,6 +121,7 @@ class TokenModel:
         with one_thread():
             for place, column in zip(range(columns), drawn, strict=False):
                 found[place] = column
+                done(1)
         return found
 
     @property

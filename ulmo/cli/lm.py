@@ -352,19 +352,21 @@ def sample(
     """
     from ulmo.pipelines.lm.sample import continue_recording
     from ulmo.preprocessing.reading.audio import RefusedError
-    from ulmo.reports.lm import sample_json, sample_summary
+    from ulmo.reports.lm import SampleProgress, sample_json, sample_summary
     from ulmo.token_model import load_token_model
     from ulmo.tokenizer import load_tokenizer
 
     opened = load_tokenizer(tokenizer).with_sound(time_expansion, full_scale)
     try:
-        made = continue_recording(
-            *(load_token_model(lm), opened, source, out),
-            seconds=seconds,
-            temperature=temperature,
-            seed=seed,
-            channels=channels,
-        )
+        with SampleProgress(quiet=quiet) as progress:
+            made = continue_recording(
+                *(load_token_model(lm), opened, source, out),
+                seconds=seconds,
+                temperature=temperature,
+                seed=seed,
+                channels=channels,
+                begin=progress.begin,
+            )
     except RefusedError as refusal:
         fail(f"{source}: refused: {refusal.reason} ({refusal.detail})", SOME_REFUSED)
     shown = cli.Output(as_json, quiet)

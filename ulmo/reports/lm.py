@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from ulmo.pipelines.lm.score import ScoreSummary
 from ulmo.pipelines.lm.targets import ALL, FIRST, KINDS, LATER
 from ulmo.reports.events import heard_facts
 from ulmo.reports.inspect import Rows, corpora_rows, described, notes_rows
-from ulmo.reports.progress import counted, left_out_lines, named_lines
+from ulmo.reports.progress import Progress, counted, left_out_lines, named_lines
 from ulmo.reports.train import TrainProgress
 from ulmo.sequence.scoring import SHORT
 from ulmo.storage.names import path_text
@@ -47,6 +47,16 @@ class TokenTrainProgress(TrainProgress):
             line += f", held out {row['val_bits']:.3f}"
         if not self.quiet:
             self.bar.write(line, file=sys.stderr)
+
+
+class SampleProgress(Progress):
+    """A bar of columns that are drawn."""
+
+    def begin(self, columns: int) -> Callable[[int], object]:
+        """Show the bar, unless all is drawn in a second. Returns a function that moves it."""
+        self.open(columns, desc="drawing", unit="column", delay=1)
+        advance: Callable[[int], object] = self.bar.update
+        return advance
 
 
 def token_train_summary(summary: "TokenTrainSummary") -> str:

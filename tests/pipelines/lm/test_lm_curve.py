@@ -83,7 +83,8 @@ def test_a_curve_of_what_recurs_stands_beside_that_of_all(lm, tokens, tmp_path):
     done = run(command, "lm", "curve", *own, "--out", out, "--json")
     assert done.exit_code == 0, done.output
     points = json.loads(done.stdout)["points"]
-    assert [point["columns"] for point in points] == [kind for kind in KINDS for _ in range(6)]
+    assert [point["columns"] for point in points] == [kind for kind in KINDS for _ in range(2)]
+    assert [point["context_tokens"] for point in points] == [100, None] * 3  # none has 400 before
     tokens_of = {point["columns"]: point["tokens"] for point in points}
     assert tokens_of == {"all": (1 + 1 + 2 + 2 + 2) * 128, "later": 5 * 2 * 20, "first": 5 * 20}
     assert all(point["recordings"] == 5 for point in points)

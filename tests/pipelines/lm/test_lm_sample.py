@@ -13,6 +13,9 @@ from ulmo.cli.main import ulmo as command
 from ulmo.config import UserError
 from ulmo.decoding import Decoder
 from ulmo.formats.read import read_corpus
+from ulmo.pipelines.lm.sample import continue_recording
+from ulmo.token_model import load_token_model
+from ulmo.tokenizer import load_tokenizer
 
 NAME = "20260301_120000.wav"
 
@@ -124,3 +127,16 @@ def test_python_draws_ids(lm):
         model.sample(past, 3, temperature=-1)
     with pytest.raises(UserError, match="columns must be a whole number"):
         model.sample(past, -3)
+
+
+def test_a_bar_counts_the_columns_that_are_drawn(lm, bundle, audio, silent, no_pixels, tmp_path):
+    begun, moved = [], []
+
+    def begin(columns):
+        begun.append(columns)
+        return moved.append
+
+    models = load_token_model(lm), load_tokenizer(bundle)
+    made = (audio / NAME, tmp_path / "more.tokens.npy")
+    continue_recording(*models, *made, seconds=0.2, channels="mix", begin=begin)
+    assert (begun, moved) == ([5], [1] * 5)

@@ -20,6 +20,8 @@ from ulmo.cli.main import ulmo as command
 from ulmo.config import UserError
 from ulmo.formats.events import EVENT_FORMATS, REPEAT_COLUMNS
 from ulmo.listening.examples import Example
+from ulmo.pipelines.repeats.picture import panel_settings
+from ulmo.preprocessing.frontends import build_frontend
 from ulmo.tokenizer import load_tokenizer
 
 RATE = 16_000
@@ -248,6 +250,20 @@ def test_the_picture(calls, tmp_path):
     assert_refused(
         repeats(CALLS, "--out", tmp_path / "x.csv", "--picture", picture), "nothing in it says"
     )
+
+
+def test_impulses_are_drawn_up_to_their_band(tokenizer):
+    """Other sounds are drawn as the tokenizer hears them."""
+
+    def settings_of(kind, high_hz):
+        medoid = SimpleNamespace(high_hz=high_hz)
+        return panel_settings(SimpleNamespace(kind=kind, medoid=medoid), tokenizer)
+
+    assert settings_of("sound", 7944.0) == tokenizer.prep
+    low, high = settings_of("impulses", 4000.0), settings_of("impulses", 48_000.0)
+    assert (low.sample_rate, high.sample_rate) == (tokenizer.prep.sample_rate, 96_000)
+    assert low.frame_s == high.frame_s == 0.001
+    assert build_frontend(high).frequencies[-1] > 47_000
 
 
 def test_silence_one_column_and_no_repeat_are_no_rows(calls, tmp_path):

@@ -68,6 +68,7 @@ def context_curve(
     targets: of each kind in each recording, evenly spread; none begins within a recording's first
         TARGET columns. Each is scored once for each context, with the past physically cut: nothing
         of what was before is known to any part of the model.
+    contexts: tokens of the past; lengths that no recording has are left out.
     repeats: what recurs, as `ulmo repeats` found it. There are then three curves: of all columns,
         of later occurrences of sounds, and of their first ones.
     together: the recordings are each other's past, in the order of time.
@@ -76,6 +77,7 @@ def context_curve(
     UserError if no recording has more than TARGET columns, and if nothing recurs in any.
     """
     found: dict[str, list[_Sums]] = {}
+    longest = 0  # columns of the past of any target
     columns = [-(-context // model.manifest.model.bands) for context in contexts]
     rows = (TokenRow.of_stored(model, stored) for path in sources for stored in read_corpus(path))
     for row in joined(model, rows) if together else rows:
@@ -86,6 +88,7 @@ def context_curve(
                 if sum(each.tokens for each in sums):
                     bits = np.sum([each.bits for each in sums], axis=0)
                     found.setdefault(kind, []).append(_Sums(bits, sum(s.tokens for s in sums)))
+                    longest = max(longest, *(each.first for each in some))
             done(source.recording)
     if KINDS[0] not in found:
         raise UserError(
@@ -96,8 +99,13 @@ def context_curve(
             "none of the repeats is in these tokens, behind their first "
             f"{TARGET} columns: find those of the same recordings with ulmo repeats"
         )
+    known = [context for context, cut in zip(contexts, columns, strict=True) if cut <= longest]
     return [
-        point for kind in KINDS if kind in found for point in _points(kind, found[kind], contexts)
+        point
+        for kind in KINDS
+        if kind in found
+        for point in _points(kind, found[kind], contexts)
+        if point.context_tokens is None or point.context_tokens in known
     ]
 
 

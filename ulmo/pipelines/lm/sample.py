@@ -4,6 +4,7 @@ recording, or stored tokens -> ids -> drawn columns (ulmo.token_model) -> tokens
                                                     -> decoded -> picture, WAV
 """
 
+from collections.abc import Callable
 from io import BytesIO
 from itertools import islice
 from math import ceil
@@ -103,11 +104,14 @@ def continue_recording(
     temperature: float = 1.0,
     seed: int = 0,
     channels: str | None = None,
+    begin: Callable[[int], Callable[[int], object]] = lambda _: lambda _: None,
 ) -> Continued:
     """Draw what may follow a recording, or stored tokens of one, and write it.
 
     The tokens are those that were drawn alone, at their times behind the recording. The picture and
     the sound begin with the last `seconds` of the recording, decoded from its tokens, too.
+
+    begin: called with the columns to draw; what it returns is called with 1 after each.
 
     The same source, model and seed give the same bytes. RefusedError for a recording that cannot be
     read; UserError for tokens of another tokenizer.
@@ -122,7 +126,7 @@ def continue_recording(
         heard = _heard(tokenizer, source, channels or tokenizer.manifest.prep.channels)
         row = TokenRow.of_heard(model, heard)
     columns = max(ceil(round(seconds / row.column_s, 6)), 1)
-    drawn = model.sample(row.ids, columns, temperature=temperature, seed=seed)
+    drawn = model.sample(row.ids, columns, temperature=temperature, seed=seed, done=begin(columns))
     header = _header(tokenizer, row, columns)
     make_folder(out.parent, _REMEDY)
     with publish_tokens(outputs.tokens, outputs.file_format) as writer:

@@ -1,13 +1,14 @@
 """The picture of `ulmo repeats`: classes over time, what they sound like, and their intervals."""
 
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ulmo.arrays import Array
-from ulmo.config import ClockSettings
+from ulmo.config import ClockSettings, PrepSettings
 from ulmo.listening.cells import SILENCE_DB
 from ulmo.listening.occurrences import Occurrence, Sounds
 from ulmo.listening.repeats import Repeats
@@ -24,6 +25,7 @@ _MOST_CLASSES = 8  # that are drawn: those that occur most often
 _AROUND_S = 0.2  # seconds before and after a medoid that are drawn
 _LONGEST_S = 10.0
 _RANGE_DB = 60.0  # decibels from the loudest colour to the faintest
+_IMPULSE_FRAME_S, _IMPULSE_BINS = 0.001, 64  # of the spectrogram of an impulse
 _WIDTH, _HEIGHT = 12.0, 1.8  # inches; of a class
 _HOUR, _MINUTE = 3600, 60
 
@@ -100,11 +102,12 @@ def _draw_medoid(
         title += ", above what the tokenizer hears"
     axis.set_title(title, fontsize=8, loc="left")
     axis.set_xlabel("time (s)")
-    values, frequencies = _levels(heard.path, heard.channel, tokenizer, clock, start, seconds)
+    prep = panel_settings(each, tokenizer)
+    values, frequencies = _levels(heard.path, heard.channel, prep, clock, start, seconds)
     if not values.size:
         return
     loudest = float(values.max())
-    hop_s = tokenizer.prep.frame_s
+    hop_s = prep.frame_s
     extent = (start - hop_s / 2, start + (values.shape[1] - 0.5) * hop_s, 0, len(values))
     image = axis.imshow(
         values,
@@ -121,6 +124,20 @@ def _draw_medoid(
     axis.figure.colorbar(image, ax=axis, label="dB re full scale", pad=0.01)
 
 
+def panel_settings(each: Sounds, tokenizer: Tokenizer) -> PrepSettings:
+    """How a class is drawn: as the tokenizer hears it; impulses finer in time, up to their band."""
+    if each.kind != "impulses":
+        return tokenizer.prep
+    rate = max(tokenizer.prep.true_rate, ceil(2 * each.medoid.high_hz))
+    return PrepSettings(
+        frontend="stft",
+        sample_rate=rate,
+        hop_length=max(round(rate * _IMPULSE_FRAME_S), 1),
+        tile_size=_IMPULSE_BINS,
+        full_scale=tokenizer.prep.full_scale,
+    )
+
+
 def _mark(axis: Any, medoid: Occurrence, frequencies: Any) -> None:
     """A box around an occurrence."""
     low, high = np.searchsorted(frequencies, [medoid.low_hz, medoid.high_hz])
@@ -132,13 +149,13 @@ def _mark(axis: Any, medoid: Occurrence, frequencies: Any) -> None:
 def _levels(
     path: Path,
     channel: int | None,
-    tokenizer: Tokenizer,
+    prep: PrepSettings,
     clock: ClockSettings,
     start: float,
     seconds: float,
 ) -> tuple[Array, Any]:
     """Levels (M, n) of a part of a recording; empty if it can no longer be read."""
-    prep, frontend = tokenizer.prep, build_frontend(tokenizer.prep)
+    frontend = build_frontend(prep)
     found = [np.empty((prep.tile_size, 0), np.float32)]
     try:
         spans = Clock.of(clock).timing(path).spans
