@@ -55,7 +55,12 @@ class SampleProgress(Progress):
     def begin(self, columns: int) -> Callable[[int], object]:
         """Show the bar, unless all is drawn in a second. Returns a function that moves it."""
         self.open(columns, desc="drawing", unit="column", delay=1)
-        advance: Callable[[int], object] = self.bar.update
+
+        def advance(done: int) -> None:
+            self.bar.update(done)
+            if self.bar.n == columns:
+                self.bar.set_description("drawn; now the picture and the sound")
+
         return advance
 
 
