@@ -150,7 +150,7 @@ def _counting(most: int, too_long: Callable[[float], UserError]) -> type[Any]:
     """
     from tqdm import tqdm
 
-    class Counting(tqdm):  # type: ignore[misc]
+    class Counting(tqdm):  # type: ignore[misc]  # tqdm has no types
         received = 0.0
 
         def __init__(self, *args: Any, **options: Any) -> None:

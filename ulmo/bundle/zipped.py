@@ -15,6 +15,7 @@ from ulmo.storage.plain_file import create_file
 # Bytes that are read at a time, and at most of the list of files: a bundle's has less than 1 kB.
 _BLOCK = 1 << 17
 _REMEDY = "get the zip file again from an undamaged source"
+# What zipfile raises for damaged files; NotImplementedError: a compression it does not know.
 _DAMAGED = (BadZipFile, EOFError, NotImplementedError, ValueError, OverflowError, zlib.error)
 
 

@@ -7,6 +7,7 @@ import click
 
 from ulmo.cli import options as cli
 from ulmo.cli.exits import SOME_REFUSED, guarded
+from ulmo.cli.output import Output
 from ulmo.config.errors import printable
 
 
@@ -62,7 +63,7 @@ def convert(
     from ulmo.reports.as_json import convert_json
     from ulmo.reports.tokenize import convert_summary, converted_line
 
-    shown = cli.Output(as_json, quiet)
+    shown = Output(as_json, quiet)
 
     def done(result: Converted) -> None:
         if result.refusal is not None or shown.in_words:

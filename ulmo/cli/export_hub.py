@@ -7,6 +7,7 @@ import click
 
 from ulmo.cli import options as cli
 from ulmo.cli.exits import guarded
+from ulmo.cli.output import Output
 from ulmo.config import Limits
 
 
@@ -44,5 +45,5 @@ def export_hub(
     limits = Limits.read(cli.given(flags, Limits))
     facts = inspect_bundle(bundle, limits)._replace(folder="Tokenizer")  # no path of this computer
     exported = export(bundle, folder, described=inspection(facts), license=license, limits=limits)
-    shown = cli.Output(as_json, quiet)
+    shown = Output(as_json, quiet)
     shown.show(lambda: export_lines(exported), lambda: export_json(exported))

@@ -7,6 +7,7 @@ import click
 
 from ulmo.cli import options as cli
 from ulmo.cli.exits import guarded
+from ulmo.cli.output import Output
 from ulmo.config import Limits
 
 
@@ -29,7 +30,7 @@ def inspect_(bundle: Path | str | None, as_json: bool, **flags: Any) -> None:
     from ulmo.pipelines.inspect import inspect, token_model
 
     head = {"schema_version": 1, "command": "inspect", "exit_status": 0}
-    shown = cli.Output(as_json)
+    shown = Output(as_json)
     if isinstance(bundle, Path) and token_model.is_token_model(bundle):
         from ulmo.reports.lm import token_model_inspection
 

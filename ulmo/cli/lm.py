@@ -19,6 +19,7 @@ from ulmo.cli.listening import (
     time_expansion_option,
     tokenizer_option,
 )
+from ulmo.cli.output import Output
 from ulmo.cli.spread import spread_options
 from ulmo.config.token_model import SIZES, TokenModelSettings, TokenTrainSettings
 
@@ -101,7 +102,7 @@ def train(
             tokenizer=tokenizer,
             resume=resume,
         )
-    shown = cli.Output(as_json, quiet)
+    shown = Output(as_json, quiet)
     shown.show(partial(token_train_summary, summary), partial(token_train_json, summary, 0))
 
 
@@ -191,7 +192,7 @@ def score(
         drawn.publish(picture)
     refused = any(each["status"] == "refused" for each in summary.facts)
     status = SOME_REFUSED if refused else 0
-    cli.Output(as_json, quiet).show(
+    Output(as_json, quiet).show(
         partial(score_summary, summary, out, left_out, picture),
         partial(score_json, summary, out, left_out, status),
     )
@@ -275,7 +276,7 @@ def curve(
         from ulmo.pipelines.lm.picture import draw_curve
 
         draw_curve(points, picture)
-    shown = cli.Output(as_json, quiet)
+    shown = Output(as_json, quiet)
     shown.show(partial(curve_summary, points, out, picture), partial(curve_json, points, out))
 
 
@@ -369,5 +370,5 @@ def sample(
             )
     except RefusedError as refusal:
         fail(f"{source}: refused: {refusal.reason} ({refusal.detail})", SOME_REFUSED)
-    shown = cli.Output(as_json, quiet)
+    shown = Output(as_json, quiet)
     shown.show(partial(sample_summary, made), partial(sample_json, made))

@@ -10,6 +10,7 @@ import click
 from ulmo.cli import options as cli
 from ulmo.cli.exits import SOME_REFUSED, fail, guarded
 from ulmo.cli.listening import hearing_options, listening_options, lm_option, opened_sources
+from ulmo.cli.output import Output
 
 
 @cli.command(
@@ -115,7 +116,7 @@ def look(
             looked = write_page(heard, page, settings, listener=listener, replace=out is not None)
     except RefusedError as refusal:
         fail(f"{file}: refused: {refusal.reason} ({refusal.detail})", SOME_REFUSED)
-    cli.Output(as_json, quiet).show(partial(look_lines, looked), partial(look_json, looked))
+    Output(as_json, quiet).show(partial(look_lines, looked), partial(look_json, looked))
 
 
 def _serve(file: Path, out: Path | None, settings: Any, port: int, options: dict[str, Any]) -> None:

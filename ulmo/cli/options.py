@@ -14,12 +14,11 @@ Headings stand in the order in which they first appear; options without a `group
 it when help is shown or an option is parsed, and each is listed with its own words.
 """
 
-import json
 from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
 from click.shell_completion import CompletionItem
@@ -339,30 +338,6 @@ def _bare(annotation: Any) -> Any:
 def merged(config: Path | None, table: str, flags: dict[str, Any]) -> dict[str, Any]:
     """A table of the settings file, overridden by the flags."""
     return {**(read_toml(config).get(table, {}) if config else {}), **flags}
-
-
-class Output(NamedTuple):
-    """How a command shows its result on stdout: in words, as one JSON object, or not at all."""
-
-    as_json: bool = False
-    quiet: bool = False
-
-    @property
-    def in_words(self) -> bool:
-        """Whether lines for people are printed."""
-        return not (self.as_json or self.quiet)
-
-    def show(self, words: Callable[[], str], facts: Callable[[], Mapping[str, Any]]) -> None:
-        """Print the result; `facts` are those of the JSON object, which goes before --quiet.
-
-        The JSON is ASCII: each terminal shows it, and each pipe takes it.
-        """
-        if self.as_json:
-            from ulmo.storage.sealed import json_values
-
-            click.echo(json.dumps(json_values(facts()), indent=2, allow_nan=False))
-        elif not self.quiet:
-            click.echo(words())
 
 
 class _Path(click.Path):

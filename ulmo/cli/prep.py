@@ -9,6 +9,7 @@ import click
 
 from ulmo.cli import options as cli
 from ulmo.cli.exits import AGAIN, SOME_REFUSED, guarded
+from ulmo.cli.output import Output
 from ulmo.cli.spread import spread_of, spread_options
 from ulmo.config import AugmentSettings, ClockSettings, Limits, PrepSettings, to_toml
 
@@ -62,7 +63,7 @@ def prep(
     from ulmo.reports.progress import named_lines
     from ulmo.reports.sound import tiles_line
 
-    shown = cli.Output(as_json, quiet)
+    shown = Output(as_json, quiet)
     try:
         with PrepProgress(quiet=quiet) as progress:
 

@@ -9,6 +9,7 @@ from typing import Any
 from ulmo.cli import options as cli
 from ulmo.cli.exits import SOME_REFUSED, guarded
 from ulmo.cli.listening import events_options, hearing_options, opened_sources
+from ulmo.cli.output import Output
 from ulmo.cli.spread import spread_options
 
 
@@ -76,7 +77,7 @@ def regions(
         found = write_regions(heard, out, file_format, classes=classes, listener=listener)
     status = SOME_REFUSED if any(one.facts["status"] == "refused" for one in found) else 0
     expansion = heard.tokenizer.prep.time_expansion
-    cli.Output(as_json, quiet).show(
+    Output(as_json, quiet).show(
         partial(regions_summary, found, out, left_out, expansion),
         partial(regions_json, found, out, left_out, status),
     )

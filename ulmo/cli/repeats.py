@@ -9,6 +9,7 @@ from typing import Any
 from ulmo.cli import options as cli
 from ulmo.cli.exits import SOME_REFUSED, guarded
 from ulmo.cli.listening import events_options, hearing_options, opened_sources
+from ulmo.cli.output import Output
 from ulmo.cli.spread import spread_options
 
 
@@ -111,7 +112,7 @@ def repeats(
         draw_repeats(found, picture, heard.tokenizer, heard.wanted.clock)
     status = SOME_REFUSED if any(each["status"] == "refused" for each in found.facts) else 0
     expansion = heard.tokenizer.prep.time_expansion
-    cli.Output(as_json, quiet).show(
+    Output(as_json, quiet).show(
         partial(repeats_summary, found, rows, out, left_out, expansion, picture),
         partial(repeats_json, found, rows, out, left_out, status),
     )

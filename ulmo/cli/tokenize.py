@@ -11,6 +11,7 @@ import click
 from ulmo.cli import listening
 from ulmo.cli import options as cli
 from ulmo.cli.exits import AGAIN, SOME_REFUSED, guarded
+from ulmo.cli.output import Output
 from ulmo.cli.spread import spread_of, spread_options
 from ulmo.config import ClockSettings, Limits, UserError
 
@@ -147,7 +148,7 @@ def tokenize(
     if timeline and out is None:
         raise UserError("--timeline makes one file of all: name it with --out")
     many = timeline or any(source.is_dir() for source in sources)
-    shown, joined = cli.Output(as_json, quiet), None
+    shown, joined = Output(as_json, quiet), None
     left_out: Counter[str] = Counter()
     with TokenizeProgress(quiet=quiet) as progress:
 

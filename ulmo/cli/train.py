@@ -7,6 +7,7 @@ import click
 
 from ulmo.cli import options as cli
 from ulmo.cli.exits import guarded
+from ulmo.cli.output import Output
 from ulmo.config import Limits, ModelSettings, TrainSettings, to_toml
 
 
@@ -75,5 +76,5 @@ def train(
 
     with TrainProgress(quiet=quiet) as progress:
         summary = run(tiles_dir, run_dir, model, settings, progress, resume=resume, limits=limits)
-    shown = cli.Output(as_json, quiet)
+    shown = Output(as_json, quiet)
     shown.show(lambda: train_summary(summary), lambda: train_json(summary, 0))

@@ -8,6 +8,7 @@ import click
 
 from ulmo.cli import options as cli
 from ulmo.cli.exits import SOME_REFUSED, guarded
+from ulmo.cli.output import Output
 from ulmo.cli.spread import spread_of, spread_options
 from ulmo.config import UserError
 
@@ -59,7 +60,7 @@ def verify_(
             found = verify_recordings(place, spread=spread_of(options), begin=progress.begin)
     else:
         found = verify(place, repair=repair)
-    shown = cli.Output(as_json, quiet and not found.faults)
+    shown = Output(as_json, quiet and not found.faults)
     status = SOME_REFUSED if found.faults else 0
     head = {"schema_version": 1, "command": "verify", "exit_status": status}
     shown.show(lambda: verified_lines(found), lambda: {**head, **verified_json(found)})

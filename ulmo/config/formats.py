@@ -1,4 +1,4 @@
-"""The formats of tokens: what `--help` tells of them without loading arrays."""
+"""The formats of tokens: their descriptions, which `--help` shows without importing NumPy."""
 
 from typing import NamedTuple
 

@@ -148,7 +148,7 @@ def told_if_lost(resume: str) -> Iterator[None]:
     """JobError if a host is lost in the middle of a training, with the command that resumes it."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # of TensorFlow, which may not be imported
         if not means_lost(error):
             raise
         followers = Hosts.here().addresses[1:]

@@ -96,7 +96,7 @@ def test_the_same_files_as_one_by_one(how, tokenizer, clips, tmp_path, monkeypat
         batches.append(len(some))
         return tokenize_batch(tokenize_one, some)
 
-    monkeypatch.setattr(pipeline, "tokenize_batch", watched)
+    monkeypatch.setattr(batch, "tokenize_batch", watched)
     found = tokenize(tokenizer, clips, out=tmp_path / "out", **how)
     assert batches == [len(NAMES)]
     assert contents(tmp_path / "out") == contents(tmp_path / "alone")

@@ -4,12 +4,14 @@ A file is on the disk before it has its name, which takes longer than half a sec
 to read and to encode. So one recording is read while the files of those before it are written.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Self, TypeVar
 
+from ulmo.jobs.executor import Executor
 from ulmo.pipelines.tokenize.plan import Planned
 
 R = TypeVar("R")
@@ -70,6 +72,15 @@ def size_of(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
+
+
+def each_result(
+    executor: Executor, tokenize: Callable[[Planned, Turn], R], plan: Collection[Planned]
+) -> Iterator[tuple[Planned, R]]:
+    """Each recording and its result as a batch ends; see `tokenize_batch`."""
+    job = partial(tokenize_batch, tokenize)
+    for batch, results in executor.each(job, in_batches(plan, len(plan), executor.workers)):
+        yield from zip(batch, results, strict=True)
 
 
 def tokenize_batch(tokenize: Callable[[Planned, Turn], R], batch: Sequence[Planned]) -> list[R]:

@@ -5,7 +5,7 @@ files and folders -> plan -> recordings, in this process or in several -> files 
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -39,7 +39,7 @@ from ulmo.jobs.inputs import input_file
 from ulmo.jobs.progress import Progress
 from ulmo.jobs.spread import BY_FILES, HERE, Spread
 from ulmo.listening.worker_tokenizer import for_jobs
-from ulmo.pipelines.tokenize.batch import in_batches, size_of, tokenize_batch
+from ulmo.pipelines.tokenize.batch import each_result, size_of
 from ulmo.pipelines.tokenize.earlier import Earlier, is_as_written
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, by_name, tokenize_recording
 from ulmo.pipelines.tokenize.parts import Parts, made_of, parts_of, stays
@@ -387,15 +387,9 @@ class _Job(NamedTuple):
             inputs=[planned.source for planned in plan],
             ready=ready,
         ) as executor:
-            job = partial(tokenize_batch, partial(tokenize_recording, tokenizer, self.options))
-
-            def each(some: Collection[Planned]) -> Iterator[tuple[Planned, Result]]:
-                batches = in_batches(some, len(some), executor.workers)
-                for batch, results in executor.each(job, batches):
-                    yield from zip(batch, results, strict=True)
-
-            yield from each(first)
+            job = partial(tokenize_recording, tokenizer, self.options)
+            yield from each_result(executor, job, first)
             if earlier and later:
                 room = {earlier.made_room(planned): planned for planned in later}
-                for planned, result in each(room):
+                for planned, result in each_result(executor, job, room):
                     yield room[planned], result
