@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.report import ROOT
-from recipes.recipe import Holdout, Recipe, choose_recordings
+from recipes.recipe import Recipe, choose_recordings
 from recipes.train import link_recordings
 from ulmo.config import AugmentSettings, ModelSettings, PrepSettings
 from ulmo.dataset import Loudness, TileModel, tallies
@@ -37,8 +37,7 @@ SOURCES = {"esc10": "extra:freesound"}  # column of the source that items share
 
 def divide(recipe: Recipe, root: Path, out: Path) -> None:
     """Link the training and the held-out recordings, and write the labels of the latter."""
-    without_holdout = recipe.model_copy(update={"holdout": Holdout()})
-    everything = set(choose_recordings(without_holdout, root))
+    everything = set(choose_recordings(recipe.without_holdout(), root))
     left = choose_recordings(recipe, root)
     training = [path for path in left if zlib.crc32(str(path).encode()) % HELD_OUT]
     held = sorted(everything - set(training))

@@ -3,7 +3,7 @@
 import tomllib
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field
 
@@ -22,6 +22,9 @@ class Source(Settings):
     licence: Text  # SPDX identifiers
     url: Text
     without: tuple[Pattern, ...] = ()  # recordings below the folder that are not free (fnmatch)
+    # Regular expression over names below the folder: those with the same group `what` are takes of
+    # one thing, and views of each other; a group `who` says who made them.
+    takes: Annotated[str, Field(min_length=1, max_length=256)] | None = None
 
 
 class Holdout(Settings):
@@ -35,6 +38,10 @@ class Recipe(Config):
 
     corpora: Annotated[tuple[Source, ...], Field(min_length=1, max_length=64)]
     holdout: Holdout = Holdout()
+
+    def without_holdout(self) -> Self:
+        """The same recipe, which holds out nothing."""
+        return self.model_copy(update={"holdout": Holdout()})
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -40,13 +40,28 @@ PATH = click.Path(path_type=Path)
 @click.argument("work_dir", type=PATH)
 @click.option("--bundle", type=PATH, default=DEFAULT, help="[default: ulmo/default_tokenizer]")
 @click.option("--workers", type=click.IntRange(1), default=os.cpu_count, help="[default: cores]")
+@click.option(
+    "--hold-out/--no-hold-out",
+    default=True,
+    help="Leave out the recordings of [holdout], so that figures on them are honest; or train on "
+    "them, too, when the figures are known.  [default: hold-out]",
+)
 @guarded
-def main(recipe_file: Path, audio_root: Path, work_dir: Path, bundle: Path, workers: int) -> None:
+def main(
+    recipe_file: Path,
+    audio_root: Path,
+    work_dir: Path,
+    bundle: Path,
+    workers: int,
+    hold_out: bool,
+) -> None:
     """Train RECIPE.toml on the corpora below AUDIO_ROOT, and write the bundle.
 
     Run it again to go on after an interruption.
     """
     recipe = read_recipe(recipe_file)
+    if not hold_out:
+        recipe = recipe.without_holdout()
     check_bytes(recipe.model)
     chosen = choose_recordings(recipe, audio_root)
     link_recordings(chosen, audio_root, work_dir / "links")
