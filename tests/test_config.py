@@ -194,8 +194,8 @@ def test_a_value_at_its_bound_is_taken(settings, name, value):
         ),
         ({"quantizer": "fsq", "fsq_levels": (8, 1)}, "fsq_levels.1 = 1: "),
         (
-            {"quantizer": "ema", "distance": "mahalanobis"},
-            "only kmeans has the distance mahalanobis",
+            {"quantizer": "rim", "distance": "cosine"},
+            "rim does not use distance (only ema, gradient, kmeans): leave it out",
         ),
     ],
 )

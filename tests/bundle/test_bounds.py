@@ -17,7 +17,7 @@ from ulmo.preprocessing.normalize import Normalization, largest_value
 SETTINGS = [
     {},
     {"distance": "cosine"},
-    {"quantizer": "kmeans", "distance": "mahalanobis"},
+    {"quantizer": "rim"},
     {"quantizer": "fsq", "fsq_levels": (4, 3), "embedding_dim": 2},
     {"quantizer": "residual", "stage_sizes": (3, 4)},
     {"encoder_layers": 1, "decoder_layers": 4},

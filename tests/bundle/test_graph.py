@@ -20,7 +20,7 @@ PLANS = [
     {"tile_size": 32, "quantizer": "fsq", "embedding_dim": 2, "fsq_levels": (8, 8)},
     {"tile_size": 32, "quantizer": "residual", "stage_sizes": (2, 8, 4)},
     {"tile_size": 32, "quantizer": "gradient", "distance": "cosine"},
-    {"tile_size": 32, "quantizer": "kmeans", "distance": "mahalanobis"},
+    {"tile_size": 32, "quantizer": "rim"},
     {"tile_size": 32, "quantizer": "kmeans"},
 ]
 

@@ -16,7 +16,7 @@ PLANS = {
     "ema": {"codebook_size": 6},  # the norms take as many bytes as the head before them
     "residual": {"quantizer": "residual", "codebook_size": 16, "stage_sizes": (4, 4)},
     "cosine": {"distance": "cosine", "encoder_layers": 2},
-    "mahalanobis": {"quantizer": "kmeans", "distance": "mahalanobis", "encoder_layers": 2},
+    "rim": {"quantizer": "rim", "encoder_layers": 2},
     "fsq": {"quantizer": "fsq", "codebook_size": 64, "embedding_dim": 2},
 }
 

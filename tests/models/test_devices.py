@@ -22,8 +22,9 @@ OPTIONS = {
     "ema": {"balance": 0.5},
     "fsq": {"embedding_dim": 3, "fsq_levels": (4, 2, 2)},
     "residual": {"stage_sizes": (4, 4)},
-    "kmeans": {"distance": "mahalanobis"},
+    "kmeans": {},
     "gradient": {"distance": "cosine", "gradient": "rotation"},
+    "rim": {},
 }
 OTHERS = [name for name in QUANTIZERS if name != "ema"]
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.bundle.weights import METRIC, Weights, stages_of
+from ulmo.bundle.weights import BIAS, KERNEL, Weights, stages_of
 from ulmo.config import Convolution, ModelSettings
 
 _Bounds = NDArray[np.float64]
@@ -39,9 +39,10 @@ def check_bounds(settings: ModelSettings, weights: Weights, largest: float) -> N
         reach = np.sqrt(dimensions)  # of a coordinate of a normalised latent; fsq's are below 2
         codes = sum(float(np.abs(stage).max()) for stage in stages_of(settings, weights))
         most = max(reach + codes, 2 + codes)
-        if settings.has_metric:
-            most *= float(np.abs(weights[METRIC]).sum(axis=0, dtype=np.float64).max())
         _check("codebook", 2 * dimensions * most**2)
+        if settings.has_boundaries:
+            scores = reach * np.abs(weights[KERNEL]).sum(axis=0, dtype=np.float64)
+            _check("boundaries", float((scores + np.abs(weights[BIAS])).max()))
         edge = np.full(dimensions, codes)
         _through("decoder", settings.decoder, weights, -edge, edge)
 

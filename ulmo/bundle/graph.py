@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from ulmo.bundle.onnx_model import FLOAT, INT32, OnnxModel, Option, Shape, Tensor, node_bytes
 from ulmo.bundle.weights import (
-    METRIC,
+    BIAS,
+    KERNEL,
     Weights,
     blank_weights,
     check_weights,
@@ -30,7 +31,8 @@ def encoder_graph(settings: ModelSettings, weights: Weights, *, latents: bool = 
 
     Both are (batch, columns, bands), columns = frames / time_stride. Batch and frames are free, but
     the caller pads the frames with zeros to a multiple of the time stride. An id is the nearest
-    code, the lowest at ties; a distance is squared Euclidean, after the metric if there is one.
+    code, or with boundaries that of the largest score, the lowest at ties; a distance is squared
+    Euclidean.
     `latents` adds a third output, the normalised latents (batch, columns, bands, EMB) float32, for
     measurements. Equal input gives equal bytes. ValueError if a weight is missing or has the wrong
     shape.
@@ -49,8 +51,13 @@ def encoder_graph(settings: ModelSettings, weights: Weights, *, latents: bool = 
     if latents:
         graph.node("Identity", vectors, output="latents")
         outputs["latents"] = (FLOAT, (*grid, settings.embedding_dim))
-    metric = graph.constant(METRIC, weights[METRIC]) if settings.has_metric else None
-    _quantized(graph, vectors, stages_of(settings, weights), metric)
+    if settings.has_boundaries:
+        (codebook,) = stages_of(settings, weights)
+        chosen = _bounded(graph, vectors, weights)
+        codes = graph.node("Gather", graph.constant("codebook", codebook), chosen, axis=0)
+        _results(graph, chosen, graph.node("Sub", vectors, codes))
+    else:
+        _quantized(graph, vectors, stages_of(settings, weights))
     return OnnxModel(
         "ulmo-encoder",
         graph.nodes,
@@ -150,32 +157,32 @@ def _normalized(graph: _Graph, latents: str, settings: ModelSettings) -> str:
     return graph.node("Mul", graph.node("Tanh", latents), graph.constant("reach", reach))
 
 
-def _quantized(
-    graph: _Graph, latents: str, stages: list[NDArray[np.float32]], metric: str | None
-) -> None:
-    """Ids from the nearest code of each stage; distances from the residual of the last stage.
-
-    With a metric, latents and codes are multiplied by it first.
-    """
+def _quantized(graph: _Graph, latents: str, stages: list[NDArray[np.float32]]) -> None:
+    """Ids from the nearest code of each stage; distances from the residual of the last stage."""
     ids = ""
-    if metric is not None:
-        latents = graph.node("MatMul", latents, metric)
     for name, codebook in zip(stage_names(len(stages)), stages, strict=True):
-        if metric is None:
-            chosen = _nearest(graph, latents, name, codebook)
-            known = graph.constant(name, codebook)
-        else:
-            known = graph.node("MatMul", graph.constant(name, codebook), metric)
-            chosen = _nearest_of(graph, latents, known)
-        codes = graph.node("Gather", known, chosen, axis=0)
+        chosen = _nearest(graph, latents, name, codebook)
+        codes = graph.node("Gather", graph.constant(name, codebook), chosen, axis=0)
         latents = graph.node("Sub", latents, codes)
         if ids:
             size = graph.constant(f"{name}.size", np.array(len(codebook), "<i8"))
             ids = graph.node("Add", graph.node("Mul", ids, size), chosen)
         else:
             ids = chosen
-    _squared_length(graph, latents, output="distances")
+    _results(graph, ids, latents)
+
+
+def _results(graph: _Graph, ids: str, residuals: str) -> None:
+    """The outputs `ids` and `distances`, from ids int64 and latents less their codes."""
+    _squared_length(graph, residuals, output="distances")
     graph.node("Cast", ids, output="ids", to=INT32)
+
+
+def _bounded(graph: _Graph, latents: str, weights: Weights) -> str:
+    """The argmax of latent.kernel + bias, int64."""
+    kernel, bias = (graph.constant(name, weights[name]) for name in (KERNEL, BIAS))
+    scores = graph.node("Add", graph.node("MatMul", latents, kernel), bias)
+    return graph.node("ArgMax", scores, axis=-1, keepdims=0)
 
 
 def _nearest(graph: _Graph, latents: str, name: str, codebook: NDArray[np.float32]) -> str:
@@ -186,14 +193,6 @@ def _nearest(graph: _Graph, latents: str, name: str, codebook: NDArray[np.float3
     )
     norms = graph.tensor(Tensor(f"{name}.norms", (size,), "<f4", lambda: squared_norms(codebook)))
     scores = graph.node("Add", graph.node("MatMul", latents, scaled), norms)
-    return graph.node("ArgMin", scores, axis=-1, keepdims=0)
-
-
-def _nearest_of(graph: _Graph, latents: str, codes: str) -> str:
-    """The same for codes that the graph computes: onnxruntime does so once, when it loads."""
-    products = graph.node("MatMul", latents, graph.node("Transpose", codes, perm=[1, 0]))
-    twice = graph.node("Add", products, products)
-    scores = graph.node("Sub", _squared_length(graph, codes), twice)
     return graph.node("ArgMin", scores, axis=-1, keepdims=0)
 
 

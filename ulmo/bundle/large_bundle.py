@@ -17,7 +17,8 @@ from ulmo.arrays import Array
 from ulmo.bundle.graph import encoder_graph, squared_norms
 from ulmo.bundle.unk import check_thresholds
 from ulmo.bundle.weights import (
-    METRIC,
+    BIAS,
+    KERNEL,
     THRESHOLDS,
     blank_weights,
     tensor_places,
@@ -95,7 +96,7 @@ def _derived(settings: ModelSettings, stored: dict[str, _Stored]) -> dict[str, _
     for name, tensor in stored.items():
         if name.startswith("encoder.") and len(tensor.shape) == 4:
             found[name] = partial(_transposed, tensor, 1)
-        elif name.startswith("encoder.") or name == METRIC:
+        elif name.startswith("encoder.") or name in (KERNEL, BIAS):
             found[name] = partial(_in_order, tensor, np.asarray)
     for name in stage_names(len(settings.stages)):
         tensor = stored[name]

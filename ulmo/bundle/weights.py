@@ -22,7 +22,8 @@ from ulmo.config import Convolution, ModelSettings, stage_names
 Weights = Mapping[str, Array]
 _Shapes = dict[str, tuple[int, ...]]
 THRESHOLDS = "unk.thresholds"
-METRIC = "metric"  # (EMB, EMB): latents and codes times this are compared, if the model has it
+# (EMB, CB) and (CB,), if the model has them: the largest latent.KERNEL + BIAS decides the id.
+KERNEL, BIAS = "boundaries.kernel", "boundaries.bias"
 
 _MAX_WEIGHTS_BYTES = 1 << 27  # all weights: 30 times the default model, hashed in under a second
 
@@ -38,8 +39,13 @@ def weight_shapes(settings: ModelSettings) -> _Shapes:
         **_layer_shapes("encoder", settings.encoder),
         **{name: (codes, settings.embedding_dim) for name, codes in stages},
         **_layer_shapes("decoder", settings.decoder),
-        **({METRIC: (settings.embedding_dim,) * 2} if settings.has_metric else {}),
+        **(_boundaries(settings) if settings.has_boundaries else {}),
     }
+
+
+def _boundaries(settings: ModelSettings) -> _Shapes:
+    codes = settings.codebook_size
+    return {KERNEL: (settings.embedding_dim, codes), BIAS: (codes,)}
 
 
 def _layer_shapes(part: str, layers: Iterable[Convolution]) -> _Shapes:
@@ -67,12 +73,6 @@ def codebook_of(settings: ModelSettings, weights: Weights) -> Array:
     for stage in others:
         first = (first[:, None] + stage).reshape(-1, settings.embedding_dim)
     return first
-
-
-def measured_codes(settings: ModelSettings, weights: Weights) -> Array:
-    """All codes (CB, EMB) where distances are measured: times the metric, if there is one."""
-    codes = codebook_of(settings, weights)
-    return codes @ weights[METRIC] if settings.has_metric else codes
 
 
 def count_bytes(shapes: _Shapes) -> int:

@@ -24,6 +24,8 @@ class QuantizerTraits(NamedTuple):
     settings: tuple[str, ...] = ()  # those it uses that not all quantizers use
     codebook: Literal["learned", "fitted", "fixed"] = "learned"
     """Learned in each step, fitted to latents now and then, or given from the start."""
+    bounds: bool = False
+    """Whether weights of its own say which code a latent gets, in place of the distance to it."""
 
 
 QUANTIZER_TRAITS = {
@@ -40,6 +42,7 @@ QUANTIZER_TRAITS = {
         "sum of codes, stage by stage",
         ("ema_coeff", "commitment_cost", "gradient", "stage_sizes"),
     ),
+    "rim": QuantizerTraits("cells in which copies of a sound agree", (), "fitted", bounds=True),
 }
 
 
@@ -88,8 +91,8 @@ class ModelSettings(Settings):
     """Weight of the commitment loss: beta of van den Oord et al. 2017, equation 3."""
     quantizer: Annotated[str, AfterValidator(_is_quantizer)] = "ema"
     """How latents become codes."""
-    distance: Literal["euclidean", "cosine", "mahalanobis"] = "euclidean"
-    """From latent to code. cosine: on a sphere; mahalanobis: less where two views differ."""
+    distance: Literal["euclidean", "cosine"] = "euclidean"
+    """From latent to code. cosine: on a sphere."""
     gradient: Literal["straight_through", "rotation"] = "straight_through"
     """How gradients reach the encoder: copied (van den Oord et al.), or rotated (Fifty et al.)."""
     fsq_levels: _Factorisation | None = None
@@ -118,9 +121,6 @@ class ModelSettings(Settings):
             sizes = getattr(self, name)
             if sizes is not None and math.prod(sizes) != self.codebook_size:
                 raise ValueError(f"the product of {name} must be codebook_size")
-        if self.has_metric and QUANTIZER_TRAITS[self.quantizer].codebook != "fitted":
-            fitted = [name for name, one in QUANTIZER_TRAITS.items() if one.codebook == "fitted"]
-            raise ValueError(f"only {', '.join(fitted)} has the distance mahalanobis")
         if self._uses("fsq_levels"):
             self._fits_levels()
         return self
@@ -160,9 +160,9 @@ class ModelSettings(Settings):
         return "sphere" if self.distance == "cosine" else "layer"
 
     @property
-    def has_metric(self) -> bool:
-        """Whether the distance from latent to code is measured in learned directions."""
-        return self.distance == "mahalanobis"
+    def has_boundaries(self) -> bool:
+        """Whether weights of their own say which code a latent gets."""
+        return QUANTIZER_TRAITS[self.quantizer].bounds
 
     @property
     def encoder(self) -> list[Convolution]:

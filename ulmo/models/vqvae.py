@@ -205,8 +205,9 @@ def weights_of(model: VQVAE) -> dict[str, NDArray[np.float32]]:
 
     Names: `encoder.conv_0.kernel` (height, width, in, out), `encoder.conv_0.bias`, ...,
     `encoder.project.kernel`, `codebook` (CB, EMB), or `codebook_0`, ... if there are stages,
-    `metric` (EMB, EMB) if there is one, `decoder.layer_0.kernel`, .... The kernel of a transposed
-    convolution is (height, width, out, in), as in Keras.
+    `boundaries.kernel` (EMB, CB) and `boundaries.bias` (CB,) if there are some,
+    `decoder.layer_0.kernel`, .... The kernel of a transposed convolution is (height, width, out,
+    in), as in Keras.
     """
     return {
         name: ops.convert_to_numpy(ops.cast(variable, "float32"))
@@ -240,7 +241,7 @@ def _variables(model: VQVAE) -> dict[str, Any]:
         **_named(model.encoder),
         **dict(zip(stage_names(len(stages)), stages, strict=True)),
         **_named(model.decoder),
-        **({} if model.quantizer.metric is None else {"metric": model.quantizer.metric}),
+        **{f"boundaries.{name}": weight for name, weight in model.quantizer.boundaries.items()},
     }
 
 

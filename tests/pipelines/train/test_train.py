@@ -103,7 +103,7 @@ def test_it_learns_and_an_epoch_is_the_mean_of_its_batches(run):
             "patience",
         ),
         (
-            {"quantizer": "kmeans", "distance": "mahalanobis"},
+            {"quantizer": "rim"},
             {"objective": "denoise", "max_minutes": 0.001},
             "max_minutes",
         ),

@@ -9,6 +9,7 @@ from ulmo.models.quantizers.fsq import FiniteScalarQuantizer
 from ulmo.models.quantizers.gradient import VectorQuantizerGradient
 from ulmo.models.quantizers.kmeans import VectorQuantizerKMeans
 from ulmo.models.quantizers.residual import ResidualQuantizer
+from ulmo.models.quantizers.rim import VectorQuantizerRIM
 
 QUANTIZERS: dict[str, type[Quantizer]] = {
     "ema": VectorQuantizerEMA,
@@ -16,4 +17,5 @@ QUANTIZERS: dict[str, type[Quantizer]] = {
     "gradient": VectorQuantizerGradient,
     "kmeans": VectorQuantizerKMeans,
     "residual": ResidualQuantizer,
+    "rim": VectorQuantizerRIM,
 }

@@ -1,5 +1,6 @@
 """The base of all quantizers: latents in, ids and codes out."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, Self
 
 import keras
@@ -18,7 +19,6 @@ class Quantized(NamedTuple):
     # (B, columns, bands, EMB): the decoder's input; its gradient reaches the latents.
     quantized: Any
     # (B, columns, bands): squared Euclidean distance to the chosen code, never negative.
-    # With a metric: of latents and codes times it.
     distances: Any
     # Scalar: weighted mean squared difference of latents and codes, with a gradient to the latents;
     # 0 if the quantizer has no such loss.
@@ -36,7 +36,7 @@ class Quantizer(keras.layers.Layer):
     is made of, when a trainer calls `begin`, and what the trainer minimises.
 
     `distance`: "euclidean", or "cosine" for codes on the sphere of radius sqrt(EMB), where the
-    encoder puts its latents, so that the nearest code has the largest cosine, or "mahalanobis".
+    encoder puts its latents, so that the nearest code has the largest cosine.
     `gradient`: a key of GRADIENTS. `seed`: decides the initial codebook.
     """
 
@@ -48,8 +48,11 @@ class Quantizer(keras.layers.Layer):
     follows_latents = False
     # Whether `Quantized.codebook` is a loss that training minimises, too.
     learns_by_gradient = False
-    # (EMB, EMB), if latents and codes are compared after multiplication by it.
-    metric: Any = None
+    # Whether `begin` gets latents of copies, too.
+    compares_copies = False
+    # Weights `kernel` (EMB, CB) and `bias` (CB,), if ids are those of the largest latent.kernel +
+    # bias; if there are none, ids are those of the nearest codes.
+    boundaries: Mapping[str, Any] = {}
     # Whether the commitment loss pulls latents towards their codes; if not, it is 0.
     commits = True
 
@@ -87,8 +90,11 @@ class Quantizer(keras.layers.Layer):
         """All codes, (CB, EMB)."""
         return self._codebook
 
-    def begin(self, latents: Array, tokens_per_batch: float) -> None:
-        """Start anew from latents (n, EMB), if the quantizer does; a batch has that many tokens."""
+    def begin(self, latents: Array, tokens_per_batch: float, copies: Array | None = None) -> None:
+        """Start anew from latents (n, EMB), if the quantizer does; a batch has that many tokens.
+
+        `copies` (2, pairs, EMB): latents of the same moments in two copies, if it compares copies.
+        """
 
     def load(self, stages: list[Array]) -> None:
         """Set the codebook of each stage, and reset all averages."""

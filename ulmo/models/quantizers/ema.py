@@ -95,7 +95,7 @@ class VectorQuantizerEMA(Quantizer):
         self.ema_count.assign(counts)
         self.ema_sum.assign(vectors * counts[:, None])
 
-    def begin(self, latents: Array, tokens_per_batch: float) -> None:
+    def begin(self, latents: Array, tokens_per_batch: float, copies: Array | None = None) -> None:
         """Start from the k-means centroids of latents (n, EMB)."""
         self.start(
             *kmeans_start(latents, self.codebook_size, self.seed, tokens_per_batch=tokens_per_batch)

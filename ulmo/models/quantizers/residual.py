@@ -68,7 +68,7 @@ class ResidualQuantizer(Quantizer):
             sums = ops.reshape(sums[:, None] + stage, (-1, self.embedding_dim))
         return sums
 
-    def begin(self, latents: Array, tokens_per_batch: float) -> None:
+    def begin(self, latents: Array, tokens_per_batch: float, copies: Array | None = None) -> None:
         """Start each stage from the k-means centroids of the remainder it gets."""
         for quantizer in self.quantizers:
             quantizer.begin(latents, tokens_per_batch)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ulmo.bundle.token_model import TokenFigures
-from ulmo.bundle.weights import measured_codes
+from ulmo.bundle.weights import codebook_of
 from ulmo.config import require
 from ulmo.pipelines.hosts import Hosts, told_if_lost
 from ulmo.pipelines.lm.export import Trained, export_token_model, scores_of
@@ -89,7 +89,7 @@ def _run(
     with loading_tensorflow():
         from ulmo.pipelines.lm.trainer import LOG_COLUMNS, TokenTrainer
         from ulmo.pipelines.run_files import RunLog
-    codes = measured_codes(tokenizer.manifest.model, tokenizer.bundle.weights())
+    codes = codebook_of(tokenizer.manifest.model, tokenizer.bundle.weights())
     trainer = TokenTrainer(corpus, codes, run_dir / "checkpoints", run.model, run.train, reporter)
     _begin_run(run_dir, run)
     trainer.begin()

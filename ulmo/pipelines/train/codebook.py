@@ -4,32 +4,30 @@ import numpy as np
 
 from ulmo.arrays import Array, Indices
 from ulmo.dataset import batches, shuffled
-from ulmo.models.metric import metric_of, within_covariance
 from ulmo.models.vqvae import VQVAE
 from ulmo.pipelines.train.compared import compared
 from ulmo.pipelines.train.feed import Feed
 
 _TILES = 256  # 50 000 vectors at the defaults
 _EPOCH = 2**31 - 1  # the shuffle that chooses them is that of no real epoch
-_METRIC_TILES = 512  # 65 000 pairs of vectors in crops of 128 frames, 56 x 4
-_METRIC_FIRST = 1 << 42  # number of the first batch of these
+_COPIED_TILES = 1024  # 130 000 pairs of vectors in crops of 128 frames, 56 x 4
+_COPIED_FIRST = 1 << 42  # number of the first batch of these
 
 
 def start_codebook(model: VQVAE, feed: Feed, rows: Indices, *, one_in: int) -> None:
     """Start the codebook from latents of training rows, with part of the silence left out.
 
-    A metric is learned first, if the model has one. `one_in`: the codebook learns from a tile in so
-    many of a batch.
+    And from latents of copies, if the quantizer compares those. `one_in`: the codebook learns from
+    a tile in so many of a batch.
     """
     latents = _latents(model, feed, rows)
     if not len(latents):
         return
-    if model.quantizer.metric is not None:
-        _learn_metric(model, feed, rows)
+    copies = _copied_latents(model, feed, rows) if model.quantizer.compares_copies else None
     settings = feed.settings
     columns = settings.columns_of(feed.loudness.model)
     tokens = settings.batch_size * columns * feed.loudness.model.bands
-    model.quantizer.begin(latents, tokens // one_in)
+    model.quantizer.begin(latents, tokens // one_in, copies)
 
 
 def _latents(model: VQVAE, feed: Feed, rows: Indices) -> Array:
@@ -48,18 +46,16 @@ def _latents(model: VQVAE, feed: Feed, rows: Indices) -> Array:
     return np.concatenate(pooled)
 
 
-def _learn_metric(model: VQVAE, feed: Feed, rows: Indices) -> None:
-    """Set the metric from latents of training tiles and of their copies."""
-    apart = [np.empty((2, 0, feed.loudness.model.embedding_dim))]
+def _copied_latents(model: VQVAE, feed: Feed, rows: Indices) -> Array:
+    """(2, pairs, EMB): latents of training tiles and of their copies, without silence."""
+    found = [np.empty((2, 0, feed.loudness.model.embedding_dim), np.float32)]
     for pair in compared(
         *(feed, rows, feed.settings.seed),
-        most=_METRIC_TILES,
-        first=_METRIC_FIRST,
+        most=_COPIED_TILES,
+        first=_COPIED_FIRST,
         time_stride=feed.loudness.model.time_stride,
     ):
         here = np.asarray(model.encode(pair.tiles, pair.valid_frames))
         there = np.asarray(model.encode(pair.copies, pair.copied_frames))
-        apart.append(np.stack([here[pair.kept], pair.met(there)[pair.kept]]))
-    first, second = np.concatenate(apart, axis=1)
-    if len(first):
-        model.quantizer.metric.assign(metric_of(within_covariance(first, second)))
+        found.append(np.stack([here[pair.kept], pair.met(there)[pair.kept]]))
+    return np.concatenate(found, axis=1)

@@ -14,8 +14,8 @@ from ulmo.arrays import Array, Indices
 from ulmo.bundle.bundle import build_bundle, write_bundle
 from ulmo.bundle.card import Card, Corpus, Figures, Training, Versions
 from ulmo.bundle.unk import UNK_QUANTILES
-from ulmo.bundle.weights import stages_of
-from ulmo.config import JobError
+from ulmo.bundle.weights import BIAS, KERNEL, Weights, stages_of
+from ulmo.config import JobError, ModelSettings
 from ulmo.dataset import ModelOutput, batches
 from ulmo.encoding import Columns
 from ulmo.evaluation.tally import Metrics
@@ -34,6 +34,7 @@ _CHECK_BATCH = 16
 _UNK_TILES = 2000  # for the thresholds of <unk>: 765 vectors for each of 512 codes, in seconds
 # Two codes are a tie if their squared distances differ by less than this for each dimension of the
 # embedding: what float32 sums in another order may differ by. 1e-4 at 32 dimensions; 1e-6 was seen.
+# At a boundary between two codes, if the latent does.
 _TIE = 3e-6
 
 
@@ -77,7 +78,7 @@ def export(
         got = tokenizer.encode_tiles(tiles, valid)
         tokens += got.ids.size
         differing += int((expected.ids != got.ids).sum())
-        wrong += _count_wrong(expected, got, stages_of(settings, weights))
+        wrong += _count_wrong(expected, got, settings, weights)
     if wrong:
         raise JobError(f"{folder}: {wrong} of {tokens} tokens are not the model's")
     thresholds = _measure_thresholds(tokenizer, store, trainer.split.train)
@@ -86,16 +87,29 @@ def export(
     return _ExportCheck(tokens, differing)
 
 
-def _count_wrong(expected: ModelOutput, got: Columns, stages: list[Array]) -> int:
-    """Number of tokens that differ and are not ties. With one stage, distances show the ties."""
+def _count_wrong(
+    expected: ModelOutput, got: Columns, settings: ModelSettings, weights: Weights
+) -> int:
+    """Number of tokens that differ and are not ties; distances show those of nearest codes."""
     differs = expected.ids != got.ids
-    if len(stages) == 1:
+    stages = stages_of(settings, weights)
+    if len(stages) == 1 and not settings.has_boundaries:
         far = np.abs(expected.distances - got.distances) >= _TIE * stages[0].shape[1]
         return int((differs & far).sum())
     if expected.latents is None:
         return int(differs.sum())
     pairs = zip(expected.latents[differs], expected.ids[differs], got.ids[differs], strict=True)
+    if settings.has_boundaries:
+        return sum(not _on_boundary(latent, weights, one, other) for latent, one, other in pairs)
     return sum(not _is_tie(latent, stages, one, other) for latent, one, other in pairs)
+
+
+def _on_boundary(latent: Array, weights: Weights, first: int, second: int) -> bool:
+    """Whether a latent (EMB,) that differs by _TIE in each dimension may have either id."""
+    kernel, bias = (weights[name].astype(np.float64) for name in (KERNEL, BIAS))
+    across = kernel[:, first] - kernel[:, second]
+    apart = abs(float(latent @ across + bias[first] - bias[second]))
+    return apart < _TIE * float(np.abs(across).sum())
 
 
 def _is_tie(latent: Array, stages: list[Array], first: int, second: int) -> bool:

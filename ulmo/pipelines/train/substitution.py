@@ -4,7 +4,7 @@ import numpy as np
 
 from ulmo.arrays import Array, Indices
 from ulmo.bundle.scores import may_have_scores
-from ulmo.bundle.weights import measured_codes
+from ulmo.bundle.weights import codebook_of
 from ulmo.pipelines.train.compared import compared
 from ulmo.pipelines.train.feed import Feed
 from ulmo.sequence.substitution import count_pairs, substitution_scores
@@ -33,5 +33,5 @@ def learn_scores(tokenizer: Tokenizer, feed: Feed, rows: Indices, seed: int) -> 
         errors.append(here.distances[pair.kept])
     distances = np.concatenate(errors)
     spread = float(distances.mean()) if len(distances) else 0.0
-    codes = measured_codes(model, tokenizer.bundle.weights())
+    codes = codebook_of(model, tokenizer.bundle.weights())
     return substitution_scores(counts, codes, spread)
