@@ -82,8 +82,9 @@ def _times(
     steps = path[::-1] * STEP_S  # (steps, 2), from the beginning on
     a_times, b_times = [float(steps[0, 0])], [float(steps[0, 1])]
     mean = steps.mean(1)
-    places = np.searchsorted(mean, np.arange(mean[0] + POINT_S, mean[-1], POINT_S))
-    for a_time, b_time in steps[[*places, len(steps) - 1]].tolist():
+    between = np.searchsorted(mean, np.arange(mean[0] + POINT_S, mean[-1], POINT_S))
+    places = [*np.minimum(between, len(steps) - 1), len(steps) - 1]
+    for a_time, b_time in steps[places].tolist():
         if min(a_time - a_times[-1], b_time - b_times[-1]) >= STEP_S / 2:
             a_times.append(a_time)
             b_times.append(b_time)

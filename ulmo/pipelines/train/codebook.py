@@ -4,6 +4,8 @@ import numpy as np
 
 from ulmo.arrays import Array, Indices
 from ulmo.dataset import batches, shuffled
+from ulmo.models.draws import Draws
+from ulmo.models.objectives.two_views import Background
 from ulmo.models.vqvae import VQVAE
 from ulmo.pipelines.train.compared import compared
 from ulmo.pipelines.train.feed import Feed
@@ -12,6 +14,8 @@ _TILES = 256  # 50 000 vectors at the defaults
 _EPOCH = 2**31 - 1  # the shuffle that chooses them is that of no real epoch
 _COPIED_TILES = 1024  # 130 000 pairs of vectors in crops of 128 frames, 56 x 4
 _COPIED_FIRST = 1 << 42  # number of the first batch of these
+# White noise 8 to 25 dB below a sound lies in about this range below its loudest cell.
+_NOISE = Background(noise_share=1.0, noise_db=(25.0, 50.0))
 
 
 def start_codebook(model: VQVAE, feed: Feed, rows: Indices, *, one_in: int) -> None:
@@ -47,7 +51,10 @@ def _latents(model: VQVAE, feed: Feed, rows: Indices) -> Array:
 
 
 def _copied_latents(model: VQVAE, feed: Feed, rows: Indices) -> Array:
-    """(2, pairs, EMB): latents of training tiles and of their copies, without silence."""
+    """(2, pairs, EMB): latents of training tiles and of their copies, without silence.
+
+    A tile has two copies: the other view that training compares it with, and itself in noise.
+    """
     found = [np.empty((2, 0, feed.loudness.model.embedding_dim), np.float32)]
     for pair in compared(
         *(feed, rows, feed.settings.seed),
@@ -55,7 +62,13 @@ def _copied_latents(model: VQVAE, feed: Feed, rows: Indices) -> Array:
         first=_COPIED_FIRST,
         time_stride=feed.loudness.model.time_stride,
     ):
-        here = np.asarray(model.encode(pair.tiles, pair.valid_frames))
-        there = np.asarray(model.encode(pair.copies, pair.copied_frames))
-        found.append(np.stack([here[pair.kept], pair.met(there)[pair.kept]]))
+        noisy = _NOISE(pair.tiles, Draws(feed.settings.seed, _COPIED_FIRST + len(found)))
+        sides = (
+            (pair.tiles, pair.valid_frames),
+            (pair.copies, pair.copied_frames),
+            (noisy, pair.valid_frames),
+        )
+        here, there, blurred = (np.asarray(model.encode(*side)) for side in sides)
+        for copy in (pair.met(there), blurred):
+            found.append(np.stack([here[pair.kept], copy[pair.kept]]))
     return np.concatenate(found, axis=1)
