@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 TAKES = 8  # partners that each recording gets; two thirds of them by names of another kind
 STEP_S = 0.01  # of the compared frames
 POINT_S = 0.06  # between the times of a pair
+MOST_RATIO = 4  # of the durations between two times of a pair
 RATE = 16_000  # hertz, at which recordings are compared
 
 
@@ -75,17 +76,19 @@ def _frames(path: Path) -> NDArray[np.float32]:
 def _times(
     a: NDArray[np.float32], b: NDArray[np.float32]
 ) -> tuple[list[float], list[float]] | None:
-    """Times in a and b, in seconds, that the best path joins; None if there are not two."""
+    """Times in a and b, in seconds, that the best path joins; None if there are not two.
+
+    Where one of them lasts over `MOST_RATIO` times as long as the other, as in a silent end, the
+    path says nothing: the longest stretch without such a place is returned.
+    """
     import librosa
 
     _, path = librosa.sequence.dtw(a, b, metric="cosine")
     steps = path[::-1] * STEP_S  # (steps, 2), from the beginning on
-    a_times, b_times = [float(steps[0, 0])], [float(steps[0, 1])]
     mean = steps.mean(1)
-    between = np.searchsorted(mean, np.arange(mean[0] + POINT_S, mean[-1], POINT_S))
-    places = [*np.minimum(between, len(steps) - 1), len(steps) - 1]
-    for a_time, b_time in steps[places].tolist():
-        if min(a_time - a_times[-1], b_time - b_times[-1]) >= STEP_S / 2:
-            a_times.append(a_time)
-            b_times.append(b_time)
-    return (a_times, b_times) if len(a_times) > 1 else None
+    between = np.searchsorted(mean, np.arange(mean[0], mean[-1], POINT_S))
+    points = steps[[*np.minimum(between, len(steps) - 1), len(steps) - 1]]
+    shorter, longer = np.sort(np.diff(points, axis=0), axis=1).T
+    cuts = np.flatnonzero((shorter < STEP_S / 2) | (longer > MOST_RATIO * shorter)) + 1
+    longest = max(np.split(points, cuts), key=len)
+    return tuple(longest.T.tolist()) if len(longest) > 1 else None
