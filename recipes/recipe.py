@@ -1,17 +1,29 @@
 """A recipe: settings, the corpora with their licences, and what must not be trained on."""
 
+import re
 import tomllib
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from ulmo.bundle.card import Text
 from ulmo.config import Config, Settings, UserError
+from ulmo.config.errors import clipped
 from ulmo.jobs.inputs import find_recordings
 
 Pattern = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+def _is_takes(pattern: str) -> str:
+    try:
+        groups = re.compile(pattern).groupindex
+    except re.error as error:
+        raise ValueError(f"takes = {clipped(pattern)} is no regular expression: {error}") from None
+    if "what" not in groups:
+        raise ValueError(f"takes = {clipped(pattern)} has no group (?P<what>...)")
+    return pattern
 
 
 class Source(Settings):
@@ -22,9 +34,11 @@ class Source(Settings):
     licence: Text  # SPDX identifiers
     url: Text
     without: tuple[Pattern, ...] = ()  # recordings below the folder that are not free (fnmatch)
-    # Regular expression over names below the folder: those with the same group `what` are takes of
-    # one thing, and views of each other; a group `who` says who made them.
-    takes: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    # Over names below the folder: those with the same group `what` are takes of one thing, and are
+    # paired (recipes.takes); a group `who` says who made them.
+    takes: Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_is_takes)] | None = (
+        None
+    )
 
 
 class Holdout(Settings):

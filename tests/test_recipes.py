@@ -109,6 +109,8 @@ def test_what_is_not_free_or_held_out_is_left_out(recipe, root):
         (('folder = "chirps"', 'folder = "../x"'), "corpora.1.folder = '../x'"),
         (("[holdout]", "[held_out]"), "unknown setting 'held_out'"),
         (("width = 8", "width = "), "cannot be read as TOML"),
+        (('folder = "chirps"', 'folder = "chirps"\ntakes = "(a"'), "takes = .* is no regular exp"),
+        (('folder = "chirps"', 'folder = "chirps"\ntakes = "a"'), "takes = .* has no group"),
     ],
 )
 def test_mistakes_are_one_line(change, line, recipe, root):
