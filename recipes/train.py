@@ -41,10 +41,9 @@ PATH = click.Path(path_type=Path)
 @click.option("--bundle", type=PATH, default=DEFAULT, help="[default: ulmo/default_tokenizer]")
 @click.option("--workers", type=click.IntRange(1), default=os.cpu_count, help="[default: cores]")
 @click.option(
-    "--hold-out/--no-hold-out",
-    default=True,
-    help="Leave out the recordings of [holdout], so that figures on them are honest; or train on "
-    "them, too, when the figures are known.  [default: hold-out]",
+    "--no-hold-out",
+    is_flag=True,
+    help="Train on the recordings of [holdout], too, when the figures on them are known.",
 )
 @guarded
 def main(
@@ -53,14 +52,14 @@ def main(
     work_dir: Path,
     bundle: Path,
     workers: int,
-    hold_out: bool,
+    no_hold_out: bool,
 ) -> None:
     """Train RECIPE.toml on the corpora below AUDIO_ROOT, and write the bundle.
 
     Run it again to go on after an interruption.
     """
     recipe = read_recipe(recipe_file)
-    if not hold_out:
+    if no_hold_out:
         recipe = recipe.without_holdout()
     check_bytes(recipe.model)
     chosen = choose_recordings(recipe, audio_root)
