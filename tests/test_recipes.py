@@ -52,6 +52,7 @@ CHOSEN = [
     *(f"made/{name}.wav" for name in ("harmonic_calls", "noise_bursts", "whistles")),
     *(f"chirps/chirp_a_{number}.wav" for number in (0, 2, 4)),
 ]
+HELD_OUT = "made/near_silence.wav"
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,9 @@ def test_the_large_one_has_every_corpus_that_is_made():
 def test_what_is_not_free_or_held_out_is_left_out(recipe, root):
     chosen = choose_recordings(read_recipe(recipe), root)
     assert [path.as_posix() for path in chosen] == CHOSEN
+    everything = choose_recordings(read_recipe(recipe).without_holdout(), root)
+    held_out = {path.as_posix() for path in set(everything) - set(chosen)}
+    assert held_out == {*(f"chirps/chirp_b_{number}.wav" for number in (1, 3, 5)), HELD_OUT}
 
 
 @pytest.mark.parametrize(
