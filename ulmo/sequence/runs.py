@@ -74,14 +74,10 @@ class Pool:
 
 
 def able_to_join(run: Run, onsets: Onsets, looks: Looks, used: Mask) -> Mask:
-    """Which onsets are like the members of a run, by spectrum or by waveform.
-
-    Where the members have one waveform, spectra do not count: other clicks are as bright.
-    """
+    """Which onsets are like the members of a run, by spectrum or by waveform."""
     template = template_of(looks, run.members)
-    alike = correlate(looks, template.wave)[0] >= SAME_WAVE - _EASIER
-    if not template.is_one_wave:
-        alike |= looks.spectra @ template.spectrum >= ALIKE - _EASIER
+    alike = looks.spectra @ template.spectrum >= ALIKE - _EASIER
+    alike |= correlate(looks, template.wave)[0] >= SAME_WAVE - _EASIER
     faint = _FAINT * float(np.median(onsets.bits[run.members]))
     able: Mask = alike & ~used & (onsets.bits >= faint)
     able[run.members] = False
