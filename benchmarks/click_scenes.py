@@ -13,6 +13,7 @@ from ulmo.arrays import Array
 
 RATE = 16000
 CLICK_S = 0.006  # of every planted click
+_END = 32  # samples, 2 ms, over which a click ends: one that is cut off has a second onset
 _STEP_S, _FADE_S = 20, 5  # noise has a new spectrum and level each step
 NOISES = {
     "sea": ("hydrophone_pypam", "*.flac"),
@@ -94,6 +95,7 @@ def click(rng: np.random.Generator) -> Array:
     else:
         hertz = np.exp(rng.uniform(np.log(600), np.log(6000)))
         wave = decay * np.sin(2 * np.pi * hertz * time_s)
+    wave[-_END:] *= np.linspace(1, 0, _END)  # its end is no impulse
     return (wave / _rms(wave)).astype(np.float32)
 
 

@@ -23,6 +23,8 @@ NOISES = {
     "forest": "maad_forest/S4A*.flac",
     "rain": "esc10/rain*.ogg",
     "engine": "esc10/helicopter*.ogg",
+    "wind": "zero_ad/ambient/weather/wind[_gs]*.flac",  # without leaves, which are 40 dB brighter
+    "city": "blanket/*.ogg",  # a street, a coffee shop, and a train
 }
 """Each kind of noise, and the recordings whose spectra it has."""
 _LEVEL = 0.01  # RMS of the noise, of full scale 1

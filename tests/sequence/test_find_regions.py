@@ -59,6 +59,16 @@ def test_harmonics_are_one_sound_and_two_sounds_at_a_time_are_two():
     assert boxes(found(levels)) == [(100, 120, 1, 11), (500, 540, 1, 2), (530, 570, 8, 9)]
 
 
+def test_a_call_inside_a_longer_sound_is_part_of_its_region():
+    levels = noise(2000)
+    levels[500:560, 1:11] = -45
+    levels[520:530, 5:7] = -25
+    (region,) = found(levels)
+    assert boxes([region]) == [(500, 560, 1, 10)]
+    assert region.snr_db == pytest.approx(-25 + 60 + 20 * 6 / 11, abs=4)
+    assert region.peak_db == pytest.approx(-22, abs=0.1)
+
+
 def test_skirts_of_a_loud_sound_do_not_join_it_to_another():
     levels = noise(2000)
     levels[100:140, 3], levels[120:170, 7] = -10, -10

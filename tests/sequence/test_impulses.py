@@ -120,6 +120,20 @@ def test_a_clock_that_says_tick_and_tock_is_found_whole(short, long):
     assert trains[0].period_s == pytest.approx(whole if long > 1.7 * short else whole / 2, rel=0.02)
 
 
+def test_trains_of_two_sounds_that_are_as_bright_are_not_joined():
+    """One after the other, the second with twice the period of the first."""
+    rng = np.random.default_rng(5)
+    samples = noise(20)
+    first, second = 0.5 + 0.3 * np.arange(30), 9.8 + 0.6 * np.arange(15)
+    for times in (first, second):
+        click = LOUD * rng.standard_normal(96) * np.exp(-np.arange(96) / 20)
+        for moment in times:
+            place = round(moment * RATE)
+            samples[place : place + len(click)] += click.astype(np.float32)
+    trains = find_impulses(samples, RATE)
+    assert [train.period_s for train in trains] == pytest.approx([0.3, 0.6], rel=0.01)
+
+
 def test_impulses_of_two_kinds_have_their_own_bands():
     samples = with_clicks(noise(10), 1 + 0.2 * np.arange(40), hertz=6000)
     low, high = find_impulses(samples, RATE)[0][4:]

@@ -60,7 +60,37 @@ def correlate(looks: Looks, template: NDArray[np.complex64]) -> tuple[Real, Indi
     return near[np.arange(len(near)), best].astype(np.float64), lags[best]
 
 
-def template_of(looks: Looks, members: Indices) -> tuple[Array, NDArray[np.complex64]]:
+class Template(NamedTuple):
+    """What some onsets have in common."""
+
+    spectrum: Array  # (bands,): the middle of theirs, of length 1
+    wave: NDArray[np.complex64]  # (bins,): the mean of theirs, aligned, of energy 1
+    is_one_wave: bool  # whether they have one waveform
+    most_lag: int  # samples by which waveforms may be shifted to match
+
+    def is_like(self, other: "Template") -> bool:
+        """Whether both are of one sound: as bright, and of one waveform if each has one."""
+        if self.spectrum @ other.spectrum < ALIKE:
+            return False
+        if not (self.is_one_wave and other.is_one_wave):
+            return True
+        look = Looks(self.spectrum[None], self.wave[None], self.most_lag)
+        return bool(correlate(look, other.wave)[0][0] >= SAME_WAVE)
+
+
+def _is_one_wave(correlations: Real) -> bool:
+    """Whether waveforms (n,) that have these correlations with their own mean are one.
+
+    The mean of n waveforms is like each of them even where they are noise. So what counts is how
+    alike two of them are on average: where noise is added to one waveform, that is the square of
+    its correlation with what they have in common.
+    """
+    count = len(correlations)
+    pairs = (float(correlations.sum()) ** 2 - count) / max(count * (count - 1), 1)
+    return pairs >= SAME_WAVE**2
+
+
+def template_of(looks: Looks, members: Indices) -> Template:
     """The middle of the members' spectra, and the mean of their waveforms, aligned to the first."""
     spectrum = np.median(looks.spectra[members], axis=0)
     spectrum /= max(float(np.linalg.norm(spectrum)), 1e-9)
@@ -72,7 +102,8 @@ def template_of(looks: Looks, members: Indices) -> tuple[Array, NDArray[np.compl
         turn = np.exp(1j * np.pi * lags[:, None] * bins / (len(wave) - 1))
         wave = (some.waves * turn).mean(axis=0)
         wave /= max(np.sqrt(2 * float(np.square(np.abs(wave)).sum())), 1e-12)
-    return spectrum, wave.astype(np.complex64)
+    wave = wave.astype(np.complex64)
+    return Template(spectrum, wave, _is_one_wave(correlate(some, wave)[0]), looks.most_lag)
 
 
 def kinds_of(looks: Looks, bits: Real, free: Mask) -> list[Indices]:
@@ -107,7 +138,8 @@ def _kinds(looks: Looks, order: Indices, *, by_wave: bool) -> list[Indices]:
             continue
         members = np.flatnonzero(alike)
         members = np.concatenate([[leader], members[members != leader]])
-        alike = near(*template_of(looks, members))
+        template = template_of(looks, members)
+        alike = near(template.spectrum, template.wave)
         free &= ~alike
         if alike.sum() >= _LEAST:
             kinds.append(np.flatnonzero(alike))

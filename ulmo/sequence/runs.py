@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.arrays import Array, Indices, Mask
+from ulmo.arrays import Indices, Mask
 from ulmo.sequence.chains import STEPS
-from ulmo.sequence.kinds import ALIKE, SAME_WAVE, Looks, correlate, template_of
+from ulmo.sequence.kinds import ALIKE, SAME_WAVE, Looks, Template, correlate, template_of
 from ulmo.sequence.onsets import Onsets
 
 Real = NDArray[np.float64]
@@ -75,9 +75,9 @@ class Pool:
 
 def able_to_join(run: Run, onsets: Onsets, looks: Looks, used: Mask) -> Mask:
     """Which onsets are like the members of a run, by spectrum or by waveform."""
-    spectrum, wave = template_of(looks, run.members)
-    alike = looks.spectra @ spectrum >= ALIKE - _EASIER
-    alike |= correlate(looks, wave)[0] >= SAME_WAVE - _EASIER
+    template = template_of(looks, run.members)
+    alike = looks.spectra @ template.spectrum >= ALIKE - _EASIER
+    alike |= correlate(looks, template.wave)[0] >= SAME_WAVE - _EASIER
     faint = _FAINT * float(np.median(onsets.bits[run.members]))
     able: Mask = alike & ~used & (onsets.bits >= faint)
     able[run.members] = False
@@ -179,8 +179,7 @@ def _in_order(run: Run, members: list[int], steps: list[int], times: Real) -> Ru
 
 def bursts_like(run: Run, onsets: Onsets, looks: Looks, used: Mask) -> list[Run]:
     """Bursts of pulses like a run's, at about its period, which are too short to be found alone."""
-    spectrum, _ = template_of(looks, run.members)
-    able = (looks.spectra @ spectrum >= ALIKE) & ~used
+    able = (looks.spectra @ template_of(looks, run.members).spectrum >= ALIKE) & ~used
     able &= onsets.bits >= _FAINT * float(np.median(onsets.bits[run.members]))
     period = run.period_s(onsets.times)
     narrow = max(run.tolerance, _STEADY)
@@ -207,20 +206,20 @@ def _bursts(times: Real, places: Indices, low: float, high: float) -> list[Indic
 
 def join(runs: list[Run], times: Real, looks: Looks) -> list[Run]:
     """The runs, with those joined that are parts of one: one after the other, or interleaved."""
-    joined: list[tuple[Run, Array]] = []
+    joined: list[tuple[Run, Template]] = []
     for run in sorted(runs, key=lambda run: float(times[run.members[0]])):
-        spectrum, _ = template_of(looks, run.members)
+        template = template_of(looks, run.members)
         while True:
             for place, (other, its) in enumerate(joined):
-                whole = _joined(run, other, times) if its @ spectrum >= ALIKE else None
+                whole = _joined(run, other, times) if its.is_like(template) else None
                 if whole:
                     run = whole
-                    spectrum, _ = template_of(looks, run.members)
+                    template = template_of(looks, run.members)
                     del joined[place]
                     break
             else:
                 break
-        joined.append((run, spectrum))
+        joined.append((run, template))
     return [run for run, _ in joined]
 
 
