@@ -23,10 +23,11 @@ from ulmo.sequence.evidence import Evidence
 # For columns of a stream, a function from two parts of them to how alike each two columns are,
 # (part, other part): positive where alike.
 Cells = Callable[[Indices], Callable[[slice, slice], Array]]
-_LEAST = 0.45  # mean likeness of two classes that are joined: 0.4 to 0.5 find the same classes
+# Mean likeness of two classes that are joined: 0.05 more or less finds about the same classes.
+LEAST_BY_IDS, LEAST_BY_LATENTS = 0.4, 0.5
 _BEST = 6  # events that support one, as many as matches of a window: `events._BEST`
 _DIRECTIONS = 64  # of the latents, those that vary most
-_NOISE = 0.05  # mean variance that is added to that of each direction
+_NOISE = 0.15  # mean variance that is added to that of each direction
 _LEAST_SCORE = 1e-6  # of an event with itself
 _AT_ONCE = 16_384  # columns of events with which one is aligned: they stay in the cache
 
@@ -172,15 +173,16 @@ class Classified(NamedTuple):
     groups: NDArray[np.int64]  # (events,): classes, from 0 by first occurrence
 
 
-def classify(likeness: Likeness) -> Classified:
+def classify(likeness: Likeness, least: float) -> Classified:
     """Matches and classes of two or more events.
 
     The first n make the classes. Each other one joins the class of these that it is most like on
     average, if that is enough for two classes to be joined; else it is a class of its own.
+    least: mean likeness of two classes that are joined.
     """
     count, events = len(likeness.alike), len(likeness.spans)
     matches, groups = np.zeros((2, events), np.int64)
-    groups[:count] = group(likeness.alike)
+    groups[:count] = group(likeness.alike, least)
     alike = likeness.alike - 2 * np.eye(count, dtype=np.float32)
     matches[:count], most_alike = alike.argmax(axis=1), alike.max(axis=1)
     sizes = np.bincount(groups[:count])
@@ -192,7 +194,7 @@ def classify(likeness: Likeness) -> Classified:
             most_alike = np.maximum(most_alike, found)
             means = np.bincount(groups[:count], found) / sizes
             joins = int(means.argmax())
-            groups[event] = joins if means[joins] >= _LEAST else len(sizes) + event
+            groups[event] = joins if means[joins] >= least else len(sizes) + event
     by_time = np.argsort(likeness.spans[:, 0], kind="stable")
     groups[by_time] = _by_first(groups[by_time])
     return Classified(matches, groups)
@@ -220,7 +222,7 @@ def _middle(first: int, end: int, most: int) -> tuple[int, int]:
     return first + cut // 2, first + cut // 2 + min(end - first, most)
 
 
-def group(alike: Array, least: float = _LEAST) -> NDArray[np.int64]:
+def group(alike: Array, least: float) -> NDArray[np.int64]:
     """Classes (events,), from 0 by first occurrence: clusters joined by their mean likeness."""
     from sklearn.cluster import AgglomerativeClustering
 

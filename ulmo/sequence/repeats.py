@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.arrays import Array, Ids, Indices, Mask
-from ulmo.sequence.classes import Classified, Likeness, by_evidence, by_latents, classify, ranked
+from ulmo.sequence.classes import (
+    LEAST_BY_IDS,
+    LEAST_BY_LATENTS,
+    Classified,
+    Likeness,
+    by_evidence,
+    by_latents,
+    classify,
+    ranked,
+)
 from ulmo.sequence.events import Event, choose, search
 from ulmo.sequence.evidence import Evidence, weigh
 from ulmo.sequence.selection import select, worth_of
@@ -109,9 +118,9 @@ def find_repeats(
     pause, most = round(_PAUSE_S / column_s), round(_BACKGROUND_S / column_s)
     events, runs = _split(sorted(events), pause=pause, most=most)
     if latents is None:
-        cells = by_evidence(evidence)
+        cells, least = by_evidence(evidence), LEAST_BY_IDS
     else:
-        cells = by_latents(np.asarray(latents, np.float32), heard)
+        cells, least = by_latents(np.asarray(latents, np.float32), heard), LEAST_BY_LATENTS
     runs = [run for run in runs if run.rate <= false_per_hour]
     events, count = _surest(events)
     margin, most = round(_MARGIN_S / column_s), round(_COMPARED_S / column_s)
@@ -125,7 +134,7 @@ def find_repeats(
         bounds(Bounds(len(selection.columns), selection.left_out, len(events), _MOST))
     rows: list[Repeat] = []
     if len(events) > 1:
-        rows = _rows(evidence, events, classify(likeness))
+        rows = _rows(evidence, events, classify(likeness, least))
     rows += [_row(evidence, run, match=-1, group=BACKGROUND) for run in runs]
     return _by_time(rows)
 
