@@ -259,7 +259,7 @@ def alarms(noise: str, seed: int, options: Any) -> list[str]:
     wave = shaped_noise(options.audio_root, noise, round(minutes * 60 * RATE), rng)
     samples = np.clip(_LEVEL * wave, -1, 1)
     material = tokenize(samples, options.work, f"noise-{noise}-{minutes:g}-{seed}")
-    rows = repeats_of(material, latents=False, rate=max(RATES))
+    rows = repeats_of(material, latents=True, rate=max(RATES))
     counts = [sum(row.false_per_hour <= rate for row in rows) for rate in RATES]
     return [f"{count * 60 / minutes:.0f}" for count in counts]
 

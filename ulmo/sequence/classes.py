@@ -17,14 +17,17 @@ from threadpoolctl import threadpool_limits
 
 from ulmo.arrays import Array, Indices, Mask
 from ulmo.sequence.alignment import path_scores
+from ulmo.sequence.calibration import support
 from ulmo.sequence.evidence import Evidence
 
 # For columns of a stream, a function from two parts of them to how alike each two columns are,
 # (part, other part): positive where alike.
 Cells = Callable[[Indices], Callable[[slice, slice], Array]]
-_LEAST = 0.4  # mean likeness of two classes that are joined: 0.35 to 0.45 find the same classes
+# Mean likeness of two classes that are joined: 0.05 more or less finds about the same classes.
+LEAST_BY_IDS, LEAST_BY_LATENTS = 0.4, 0.5
+_BEST = 6  # events that support one, as many as matches of a window: `events._BEST`
 _DIRECTIONS = 64  # of the latents, those that vary most
-_NOISE = 0.05  # mean variance that is added to that of each direction
+_NOISE = 0.15  # mean variance that is added to that of each direction
 _LEAST_SCORE = 1e-6  # of an event with itself
 _AT_ONCE = 16_384  # columns of events with which one is aligned: they stay in the cache
 
@@ -107,6 +110,62 @@ class Compared(NamedTuple):
         return np.concatenate(found)
 
 
+class Likeness(NamedTuple):
+    """How alike events are: the first n with each other, and others with these when asked."""
+
+    compared: Compared  # all events
+    spans: Indices  # (events, 2): first column and end of each
+    apart: int  # columns between two events, of which one says that the other came back
+    alike: Array  # (n, n), 1 on the diagonal
+    own: NDArray[np.float64]  # (n,): the score of each with itself
+
+    @classmethod
+    def of(
+        cls, spans: Sequence[tuple[int, int]], count: int, cells: Cells, *, most: int, apart: int
+    ) -> "Likeness":
+        """Compare the first `count` events (first, end) with each other.
+
+        most: columns of an event that are compared, from its middle.
+        """
+        compared = Compared.of(spans, cells, most)
+        with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as executor:
+            alike, own = _compare_all(compared, count, executor)
+        return cls(compared, np.array(spans), apart, alike, own)
+
+    def with_first(self, event: int) -> Array:
+        """(n,): how alike an event that is none of the first n and each of these are."""
+        scores = self.compared.scores(event, 0, len(self.alike)).astype(np.float64)
+        itself = max(float(self.compared.scores(event, event, event + 1)[0]), _LEAST_SCORE)
+        alike: Array = (2 * scores / (self.own + itself)).astype(np.float32)
+        return alike
+
+    def most_alike(self, event: int) -> NDArray[np.float64]:
+        """(best,): the highest likeness of one of the first n with others that are not near it."""
+        (first, end), (firsts, ends) = self.spans[event], self.spans[: len(self.alike)].T
+        near = np.maximum(firsts, first) - np.minimum(ends, end) < self.apart
+        alike = np.where(near, -1.0, self.alike[event])
+        best: NDArray[np.float64] = np.sort(alike)[::-1][:_BEST]
+        return best
+
+    def only(self, events: Indices) -> "Likeness":
+        """The same of some of the first n, without any other."""
+        alike = self.alike[np.ix_(events, events)]
+        return self._replace(spans=self.spans[events], alike=alike, own=self.own[events])
+
+
+def ranked(rates: NDArray[np.float64], likeness: Likeness) -> NDArray[np.float64]:
+    """The rates (n,) of events, dealt out anew: the least to the event that others are most like.
+
+    As many are below a limit as before. Which ones, their likeness says: what others support, as
+    that of windows (`calibration.support`), where usual is the median likeness of two events.
+    """
+    best = np.array([likeness.most_alike(event) for event in range(len(rates))])
+    said = support(best, np.full(best.shape[1], np.median(likeness.alike)))
+    dealt = np.empty(len(rates))
+    dealt[np.lexsort((rates, -said))] = np.sort(rates)
+    return dealt
+
+
 class Classified(NamedTuple):
     """What each event is."""
 
@@ -114,43 +173,31 @@ class Classified(NamedTuple):
     groups: NDArray[np.int64]  # (events,): classes, from 0 by first occurrence
 
 
-def classify(
-    spans: Sequence[tuple[int, int]], cells: Cells, surest: Indices, *, most: int
-) -> Classified:
-    """Matches and classes of two or more events (first, end), by time.
+def classify(likeness: Likeness, least: float) -> Classified:
+    """Matches and classes of two or more events.
 
-    surest: the events, in ascending order, that are compared with each other, and make the classes.
-        Each other one is compared with these, and joins the class that it is most like on average,
-        if that is enough for two classes to be joined; else it is a class of its own.
-    most: columns of an event that are compared, from its middle.
+    The first n make the classes. Each other one joins the class of these that it is most like on
+    average, if that is enough for two classes to be joined; else it is a class of its own.
+    least: mean likeness of two classes that are joined.
     """
-    others = np.setdiff1d(np.arange(len(spans)), surest)
-    order = np.concatenate([surest, others])
-    compared = Compared.of([spans[event] for event in order], cells, most)
-    matches, groups = np.zeros(len(spans), np.int64), np.zeros(len(spans), np.int64)
+    count, events = len(likeness.alike), len(likeness.spans)
+    matches, groups = np.zeros((2, events), np.int64)
+    groups[:count] = group(likeness.alike, least)
+    alike = likeness.alike - 2 * np.eye(count, dtype=np.float32)
+    matches[:count], most_alike = alike.argmax(axis=1), alike.max(axis=1)
+    sizes = np.bincount(groups[:count])
+    others = range(count, events)
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as executor:
-        alike, own = _compare_all(compared, len(surest), executor)
-        groups[surest] = group(alike)
-        np.fill_diagonal(alike, -1)
-        matches[surest], most_alike = surest[alike.argmax(axis=1)], alike.max(axis=1)
-        del alike
-        sizes = np.bincount(groups[surest])
-
-        def likeness(place: int) -> Array:
-            scores = compared.scores(place, 0, len(surest)).astype(np.float64)
-            itself = max(float(compared.scores(place, place, place + 1)[0]), _LEAST_SCORE)
-            return (2 * scores / (own + itself)).astype(np.float32)
-
-        places = range(len(surest), len(order))
-        for place, found in zip(places, executor.map(likeness, places), strict=True):
-            event = order[place]
-            matches[event] = surest[found.argmax()]
-            matches[surest[found > most_alike]] = event
+        for event, found in zip(others, executor.map(likeness.with_first, others), strict=True):
+            matches[event] = found.argmax()
+            matches[:count][found > most_alike] = event
             most_alike = np.maximum(most_alike, found)
-            means = np.bincount(groups[surest], found) / sizes
+            means = np.bincount(groups[:count], found) / sizes
             joins = int(means.argmax())
-            groups[event] = joins if means[joins] >= _LEAST else len(sizes) + place
-    return Classified(matches, _by_first(groups))
+            groups[event] = joins if means[joins] >= least else len(sizes) + event
+    by_time = np.argsort(likeness.spans[:, 0], kind="stable")
+    groups[by_time] = _by_first(groups[by_time])
+    return Classified(matches, groups)
 
 
 def _compare_all(
@@ -175,7 +222,7 @@ def _middle(first: int, end: int, most: int) -> tuple[int, int]:
     return first + cut // 2, first + cut // 2 + min(end - first, most)
 
 
-def group(alike: Array, least: float = _LEAST) -> NDArray[np.int64]:
+def group(alike: Array, least: float) -> NDArray[np.int64]:
     """Classes (events,), from 0 by first occurrence: clusters joined by their mean likeness."""
     from sklearn.cluster import AgglomerativeClustering
 

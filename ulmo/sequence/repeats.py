@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.arrays import Array, Ids, Indices, Mask
-from ulmo.sequence.classes import Classified, by_evidence, by_latents, classify
+from ulmo.sequence.classes import (
+    LEAST_BY_IDS,
+    LEAST_BY_LATENTS,
+    Classified,
+    Likeness,
+    by_evidence,
+    by_latents,
+    classify,
+    ranked,
+)
 from ulmo.sequence.events import Event, choose, search
 from ulmo.sequence.evidence import Evidence, weigh
 from ulmo.sequence.selection import select, worth_of
@@ -20,6 +29,9 @@ _APART_S = 1.0  # between a window and its match: a sound that lasts is no repea
 _LONGEST_S = 10.0  # of an event
 _BACKGROUND_S = 60.0  # what repeats for longer without a pause is background
 _COMPARED_S = 2.5  # of the middle of two events
+# Events of an hour that may be chance, from which likeness takes the surest, if it is by latents:
+# 1000 find as much, and with 3000 the noise among them is ranked above sounds.
+_CANDIDATES = 300.0
 _MOST = 4000  # events of which classes are made: the surest
 # Columns at the edges of a sound show a part of it.
 _MARGIN_S = 0.08  # around an event, with which it is compared
@@ -98,24 +110,31 @@ def find_repeats(
         seed=seed,
     )
     longest = round(_LONGEST_S / column_s)
-    events = choose(compared, searched, selection.borders, limit=false_per_hour, most=longest)
+    limit = false_per_hour if latents is None else max(false_per_hour, _CANDIDATES)
+    events = choose(compared, searched, selection.borders, limit=limit, most=longest)
     events = [selection.event(event) for event in events]
     if quiet is not None:
         events = [_trimmed(event, quiet) for event in events]
     pause, most = round(_PAUSE_S / column_s), round(_BACKGROUND_S / column_s)
     events, runs = _split(sorted(events), pause=pause, most=most)
+    if latents is None:
+        cells, least = by_evidence(evidence), LEAST_BY_IDS
+    else:
+        cells, least = by_latents(np.asarray(latents, np.float32), heard), LEAST_BY_LATENTS
+    runs = [run for run in runs if run.rate <= false_per_hour]
+    events, count = _surest(events)
+    margin, most = round(_MARGIN_S / column_s), round(_COMPARED_S / column_s)
+    if len(events) > 1:
+        spans = [_wider(event, borders, margin) for event in events]
+        apart = round(_APART_S / column_s)
+        likeness = Likeness.of(spans, count, cells, most=most, apart=apart)
+        if latents is not None:
+            events, likeness = _told(events, likeness, false_per_hour)
     if selection.left_out or len(events) > _MOST:
         bounds(Bounds(len(selection.columns), selection.left_out, len(events), _MOST))
-    if latents is None:
-        cells = by_evidence(evidence)
-    else:
-        cells = by_latents(np.asarray(latents, np.float32), heard)
-    margin, most = round(_MARGIN_S / column_s), round(_COMPARED_S / column_s)
-    spans = [_wider(event, borders, margin) for event in events]
     rows: list[Repeat] = []
     if len(events) > 1:
-        surest = np.argsort([event.rate for event in events], kind="stable")[:_MOST]
-        rows = _rows(evidence, events, classify(spans, cells, np.sort(surest), most=most))
+        rows = _rows(evidence, events, classify(likeness, least))
     rows += [_row(evidence, run, match=-1, group=BACKGROUND) for run in runs]
     return _by_time(rows)
 
@@ -147,6 +166,29 @@ def _split(events: list[Event], *, pause: int, most: int) -> tuple[list[Event], 
         if event is not None:
             run.append(event)
     return alone, joined
+
+
+def _surest(events: list[Event]) -> tuple[list[Event], int]:
+    """The surest `_MOST` events by time, then the others by time; and how many come first."""
+    order = np.argsort([event.rate for event in events], kind="stable")
+    first, others = np.sort(order[:_MOST]), np.sort(order[_MOST:])
+    return [events[place] for place in (*first, *others)], len(first)
+
+
+def _told(events: list[Event], likeness: Likeness, limit: float) -> tuple[list[Event], Likeness]:
+    """The events whose rates are below a limit, once likeness has said which have the least.
+
+    If there are events that are not compared with all, their rates are the highest. So if one of
+    those that are is above the limit, they are, too.
+    """
+    rates = np.array([event.rate for event in events])
+    count = len(likeness.alike)
+    rates[:count] = ranked(rates[:count], likeness)
+    events = [event._replace(rate=float(rate)) for event, rate in zip(events, rates, strict=True)]
+    told = np.flatnonzero(rates <= limit)
+    if len(told) == len(events):
+        return events, likeness
+    return [events[place] for place in told], likeness.only(told)
 
 
 def _wider(event: Event, borders: Indices, margin: int) -> tuple[int, int]:
