@@ -15,11 +15,13 @@ from ulmo.listening.cells import SILENCE_DB, Cells
 from ulmo.listening.listen import Heard, Latents, Listened
 from ulmo.listening.samples import own_samples
 from ulmo.preprocessing.reading.audio import RefusedError
-from ulmo.sequence.regions import clearness
+from ulmo.sequence.regions import DEFAULT, clearness
 
 # A cell is heard if its level is no further below the loudest of its recording: the decay after
 # which room acoustics calls a sound gone (RT60), as in evaluation.silence.
 _HEARD_DB = 60.0
+# The background of what recurs is that of some seconds: a noise that lasts longer is background.
+_AROUND = DEFAULT._replace(window_s=10.0)
 _LEAST_RATE = 2000  # hertz: slower recordings hold no impulses, whose sound is short
 
 
@@ -82,7 +84,10 @@ def _channel(wish: Wish, heard: Heard) -> Channel:
     nothing = Cells.joined([], means.shape[1])
     parts = [part._replace(ids=part.ids[:0], cells=nothing, latents=None) for part in heard.parts]
     clear_db = clearness(
-        means, column_s=heard.column_s * wish.time_expansion, silence_db=SILENCE_DB
+        means,
+        column_s=heard.column_s * wish.time_expansion,
+        silence_db=SILENCE_DB,
+        settings=_AROUND,
     )
     return Channel(heard._replace(parts=parts), ids, loud, trains, heard.latents, clear_db)
 

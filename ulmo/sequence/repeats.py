@@ -28,6 +28,7 @@ _SHORTEST_S = 0.24  # of windows; two more lengths are twice and four times as l
 _APART_S = 1.0  # between a window and its match: a sound that lasts is no repeat of itself
 _LONGEST_S = 10.0  # of an event
 _BACKGROUND_S = 60.0  # what repeats for longer without a pause is background
+_STILL_S = 0.2  # within which most columns of background are quiet
 _COMPARED_S = 2.5  # of the middle of two events
 # Events of an hour that may be chance, from which likeness takes the surest, if it is by latents:
 # 1000 find as much, and with 3000 the noise among them is ranked above sounds.
@@ -100,13 +101,14 @@ def find_repeats(
     evidence = weigh(ids, heard, scores, longest=lengths[-1])
     borders = np.append(np.unique([0, *begins]), len(ids))
     worth = worth_of(evidence, base)
+    still = None if quiet is None else _still(quiet, round(_STILL_S / column_s) // 2)
     selection = select(quiet, borders, worth, margin=2 * base, block=4 * lengths[-1])
     compared = evidence._replace(rows=evidence.rows[selection.columns])
     searched = search(
         *(compared, selection.borders, lengths),
         apart=round(_APART_S / column_s),
         hours=len(ids) * column_s / 3600,
-        quiet=None if quiet is None else quiet[selection.columns],
+        quiet=None if still is None else still[selection.columns],
         seed=seed,
     )
     longest = round(_LONGEST_S / column_s)
@@ -137,6 +139,17 @@ def find_repeats(
         rows = _rows(evidence, events, classify(likeness, least))
     rows += [_row(evidence, run, match=-1, group=BACKGROUND) for run in runs]
     return _by_time(rows)
+
+
+def _still(quiet: Mask, near: int) -> Mask:
+    """Whether most columns from `near` before to `near` after each are quiet.
+
+    Noise of few frequencies is loud for a column now and then.
+    """
+    padded = np.pad(quiet.astype(np.float32), near, mode="edge")
+    shares = np.convolve(padded, np.full(2 * near + 1, 1 / (2 * near + 1)), mode="valid")
+    still: Mask = shares > 0.5
+    return still
 
 
 def _trimmed(event: Event, quiet: Mask) -> Event:
