@@ -1,13 +1,15 @@
 """Commands of ulmo, each in a fork of one process that has TensorFlow loaded.
 
 A line of JSON in: the arguments, the fault, the environment, the file for stderr; out comes the
-number of the process. Or that number in; out comes its exit status.
+number of the process. Or that number in; out comes its exit status. Arguments that begin with -m
+name a module and its arguments, as Python's own do; its output is in the file for stderr, too.
 """
 
 import errno
 import json
 import os
 import pkgutil
+import runpy
 import subprocess
 import sys
 import traceback
@@ -92,12 +94,19 @@ def _run(ulmo, arguments, fault, environment, errors):
         setattr(pkgutil.resolve_name(target), name, failing)
     status = 99
     try:
-        ulmo.main(arguments)
+        if arguments[0] == "-m":
+            os.dup2(2, 1)
+            sys.argv[1:] = arguments[2:]
+            runpy.run_module(arguments[1], run_name="__main__")
+            status = 0
+        else:
+            ulmo.main(arguments)
     except SystemExit as ended:
         status = ended.code or 0
     except BaseException:
         traceback.print_exc()
     finally:
+        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
 
@@ -110,6 +119,8 @@ def main():
 
     with loading_tensorflow():
         trainer = import_module("ulmo.pipelines.train.trainer")
+    for name in ("sklearn.cluster", "tensorboard.summary"):
+        import_module(name)  # once, not in each fork
     trainer.draw_reconstructions = train.draw_losses = lambda *_: PIXEL
     for line in sys.stdin:
         question = json.loads(line)
