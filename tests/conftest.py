@@ -34,8 +34,8 @@ LONGEST = (
     *("test_benchmark", "test_evaluate", "test_vqvae", "test_kept_tokens", "test_show"),
     *("test_extras", "test_without_posix"),
 )
-# Long tests of lines that others reach: without coverage they take two thirds of the time, and
-# those in which TensorFlow traces graphs half of it.
+# Long tests of lines that others reach: without coverage they take two thirds of the time, as it
+# counts each line of TensorFlow and Matplotlib, too.
 WITHOUT_COVERAGE = (
     *("test_benchmark", "test_chaos", "test_contract", "test_crash", "test_every_byte"),
     *("test_frontends_oracles", "test_hostile", "test_imports", "test_openings", "test_parsers"),
@@ -54,7 +54,8 @@ WITHOUT_COVERAGE = (
     *("test_look_browser", "test_wavelets", "test_many_rows", "test_calls", "test_voices"),
     *("test_harness", "test_writers", "test_segments", "test_real_readers", "test_docs"),
     *("test_bundle_swap", "test_patterns", "test_cost", "test_removed_tokens", "test_corpus"),
-    *("test_bound_rows", "test_expanded.py"),
+    *("test_bound_rows", "test_expanded.py", "test_look_page", "test_listen", "test_pictures"),
+    *("test_axes", "test_feed", "test_dask"),
 )
 UNCOVERED = pytest.StashKey[bool]()
 
@@ -89,17 +90,18 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item, nextitem):
-    """A test without coverage has none in its fixtures either, nor in what it starts."""
+    """A test without coverage has none in its fixtures either.
+
+    Processes that tests start are never measured: each would take twice as long to start.
+    """
     coverage = _coverage(item.config)
     if coverage is None or not item.stash[UNCOVERED]:
         return (yield)
-    kept = {name: os.environ.pop(name) for name in [*os.environ] if name.startswith("COV")}
     coverage.pause()
     try:
         return (yield)
     finally:
         coverage.resume()
-        os.environ.update(kept)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,7 +1,6 @@
 """Kills and full disks in small jobs of every command; `make crash` has many more of them."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,10 +19,9 @@ KILLS, FULL_DISKS, BAD_READS = 45, 45, 10
 
 
 def campaign(module, *arguments):
-    """The figures of a campaign, which ran in a process of its own, without coverage."""
-    environment = {name: os.environ[name] for name in os.environ if not name.startswith("COV")}
+    """The figures of a campaign, which ran in a process of its own."""
     command = [sys.executable, "-m", f"tests.crash.{module}", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -38,7 +38,10 @@ LAID = {
     "few bands": {"wavelet": "db4", "tile_size": 8, "wavelet_level": 3, "hop_length": 7},
     "long hop": {"wavelet": "db4", "tile_size": 9, "wavelet_level": 4, "hop_length": 300},
 }
-WITH_ALL = ("default", "odd")  # the others lay two signals: one that is everywhere, one that is short
+WITH_ALL = (
+    "default",
+    "odd",
+)  # the others lay two signals: one that is everywhere, one that is short
 CASES_OF_POWER = [
     pytest.param(name, values, signal, id=f"{name}-{laid}-{signal}")
     for name in ("dwt", "wpt")

@@ -24,10 +24,9 @@ class Forks:
     """The process that forks, seen from a test."""
 
     def __init__(self):
-        environment = {name: os.environ[name] for name in os.environ if not name.startswith("COV")}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.pipelines.train.forks"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             cwd=Path(__file__).parents[3],
         )  # fmt: skip
         self._folder = TemporaryDirectory()

@@ -93,9 +93,9 @@ def test_samples_do_not_depend_on_the_blocks_or_on_where_reading_begins(
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "x"
         path.write_bytes(long_files[kind])
-        with open_recording(path) as recording:
-            with mock.patch.object(audio, "BLOCK_FRAMES", max(block, 16)):
-                pieces = np.concatenate(list(recording.blocks()))
-                part = [np.empty((0, 1), np.float32), *recording.blocks(start, frames)]
+        blocks = mock.patch.object(audio, "BLOCK_FRAMES", max(block, 16))
+        with open_recording(path) as recording, blocks:
+            pieces = np.concatenate(list(recording.blocks()))
+            part = [np.empty((0, 1), np.float32), *recording.blocks(start, frames)]
     np.testing.assert_array_equal(pieces, whole)
     np.testing.assert_array_equal(np.concatenate(part), whole[start : start + frames])
