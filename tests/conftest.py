@@ -55,7 +55,7 @@ WITHOUT_COVERAGE = (
     *("test_harness", "test_writers", "test_segments", "test_real_readers", "test_docs"),
     *("test_bundle_swap", "test_patterns", "test_cost", "test_removed_tokens", "test_corpus"),
     *("test_bound_rows", "test_expanded.py", "test_look_page", "test_listen", "test_pictures"),
-    *("test_axes", "test_feed", "test_dask.py"),
+    *("test_axes", "test_feed", "test_dask.py", "test_find_repeats", "test_impulses"),
 )
 UNCOVERED = pytest.StashKey[bool]()
 
