@@ -348,7 +348,8 @@ def test_slow_speeds_are_true_time_expansion(opened, write_page, tmp_path):
 def test_a_name_with_html_is_inert(opened, write_page, tmp_path):
     recording = tmp_path / "<img src=x onerror=document.title=1>.wav"
     recording.write_bytes((SAMPLES / "harmonic_calls.wav").read_bytes())
-    page = opened(write_page(recording, tmp_path / "evil.html").page)
+    plain = {"impulses": False, "surprise": False}
+    page = opened(write_page(recording, tmp_path / "evil.html", **plain).page)
     assert page.locator("#name").text_content() == recording.name
     assert page.locator("img").count() == 0
     assert page.title() == f"{recording.name} - ulmo look"
