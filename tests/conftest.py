@@ -43,7 +43,7 @@ WITHOUT_COVERAGE = (
     *("test_train", "test_two_jobs", "test_two_writers", "test_devices"),
     *("test_bounded_work", "test_byol", "test_deep", "test_foreign_files", "test_infill"),
     *("test_long_metadata", "test_names_in_formats", "test_next_frame", "test_recipes"),
-    *("test_verify_names", "test_vqvae", "test_wav2vec2", "test_abx_choice", "test_learner"),
+    *("test_verify_names", "test_vqvae", "test_wav2vec2", "test_abx_choice"),
     *("test_bad_reads", "test_extras", "test_failing_reads", "test_planning_work"),
     *("test_prep_again", "test_processes", "test_short_reads", "test_simclr", "test_timeline_file"),
     *("test_tokenize", "test_unwritable", "test_verify_tables", "test_worker"),
@@ -52,10 +52,8 @@ WITHOUT_COVERAGE = (
     *("test_verify_tokens", "test_odd_disks", "test_restless", "test_evaluate_unlabelled"),
     *("test_odd_names", "test_file_objects", "test_each_channel", "test_prep_expanded"),
     *("test_look_browser", "test_wavelets", "test_many_rows", "test_calls", "test_voices"),
-    *("test_harness", "test_writers", "test_segments", "test_real_readers", "test_docs"),
-    *("test_bundle_swap", "test_patterns", "test_cost", "test_removed_tokens", "test_corpus"),
-    *("test_bound_rows", "test_expanded.py", "test_look_page", "test_listen", "test_pictures"),
-    *("test_axes", "test_feed", "test_dask.py", "test_find_repeats", "test_impulses"),
+    *("test_harness", "test_real_readers", "test_docs", "test_patterns", "test_cost"),
+    *("test_look_page", "test_pictures", "test_axes", "test_dask.py"),
 )
 UNCOVERED = pytest.StashKey[bool]()
 
