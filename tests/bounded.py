@@ -9,7 +9,7 @@ ALL = bool(os.environ.get("ULMO_ALL"))
 """`make crash` and `make fuzz-parsers` set it."""
 
 
-def some_of(items, seed="", most=8):
+def some_of(items, seed="", most=6):
     """The first item, the last, and others that the seed draws: at most so many, in their order.
 
     All items if ULMO_ALL is set. Tests with other parameters take other seeds, and so other items.

@@ -142,7 +142,7 @@ def test_a_run_that_fails_is_told(work, monkeypatch):
     assert "none" in (work.out / "runs" / "x.log").read_text()
 
 
-def test_from_recordings_to_the_table(work, monkeypatch):
+def test_from_recordings_to_the_table(work, monkeypatch, no_pixels):
     """One row of one tiny step, trained here; made once, and shown with all its figures."""
 
     def here(command, **_):

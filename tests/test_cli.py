@@ -24,9 +24,9 @@ MODEL = ("-E", "2", "-D", "2", "--EMB", "4", "--CB", "16", "--width", "8", "--ti
 
 
 @pytest.fixture(scope="module")
-def trained(tiny_tiles, tmp_path_factory):
+def trained(few_tiles, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli") / "run"
-    result = run(ulmo, "train", tiny_tiles, folder, *MODEL, "--epochs", 1)
+    result = run(ulmo, "train", few_tiles, folder, *MODEL, "--epochs", 1)
     assert result.exit_code == 0, result.output
     assert f"next        ulmo-tokenize FILE... --tokenizer {folder}/tokenizer" in result.stdout
     return folder
@@ -111,9 +111,9 @@ def test_train_refuses_settings(flags, words, tiny_tiles, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_train_refuses_folders_that_do_not_fit(trained, tiny_tiles, tmp_path):
+def test_train_refuses_folders_that_do_not_fit(trained, few_tiles, tmp_path):
     assert_refused(run(train_command, tmp_path / "none", tmp_path / "run"), "ulmo-prep AUDIO_DIR")
-    assert_refused(run(train_command, tiny_tiles, trained, *MODEL), "go on with --resume")
+    assert_refused(run(train_command, few_tiles, trained, *MODEL), "go on with --resume")
 
 
 def test_help_names_each_setting_of_a_view_and_its_default():
@@ -219,17 +219,17 @@ def test_a_settings_file_that_is_wrong_is_refused(text, words, tiny_tiles, tmp_p
     assert_refused(result, str(path), *words)
 
 
-def test_eval_prints_a_table_and_writes_json(trained, tiny_tiles, tmp_path):
+def test_eval_prints_a_table_and_writes_json(trained, few_tiles, tmp_path):
     report = tmp_path / "report.json"
     result = run(
-        evaluate_command, trained, tiny_tiles, "--part", "all", "--batches", "--json", report
+        evaluate_command, trained, few_tiles, "--part", "all", "--batches", "--json", report
     )
     assert result.exit_code == 0, result.output
     for word in ("best mean per bin", "commitment", "usage", "perplexity", "entropy", "non-silent"):
         assert word in result.stdout
     assert report.exists()
     assert f"written to  {report}" in result.stdout
-    assert_refused(run(evaluate_command, tmp_path, tiny_tiles), "is not a tokenizer")
+    assert_refused(run(evaluate_command, tmp_path, few_tiles), "is not a tokenizer")
 
 
 def test_eval_measures_labelled_recordings(trained, tmp_path):
@@ -252,22 +252,22 @@ def test_eval_measures_labelled_recordings(trained, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["eval.json", "eval-usage.png", "eval-codes.png"])
-def test_eval_replaces_its_own_files_alone(name, trained, tiny_tiles, tmp_path, monkeypatch):
+def test_eval_replaces_its_own_files_alone(name, trained, few_tiles, tmp_path, monkeypatch):
     """In a place that nobody named."""
     shutil.copytree(trained / "tokenizer", tmp_path / "bundle")
     monkeypatch.chdir(tmp_path)
-    arguments = (tmp_path / "bundle", tiny_tiles)
+    arguments = (tmp_path / "bundle", few_tiles)
     (tmp_path / name).write_text('{"tokenizer": "mine"}')
     assert_refused(run(evaluate_command, *arguments), name, "--json")
     assert (tmp_path / name).read_text() == '{"tokenizer": "mine"}'
     assert {path.name for path in tmp_path.iterdir()} == {"bundle", name}
 
 
-def test_eval_needs_recordings_or_tiles_and_a_place_for_the_report(trained, tiny_tiles, tmp_path):
+def test_eval_needs_recordings_or_tiles_and_a_place_for_the_report(trained, few_tiles, tmp_path):
     assert_refused(run(evaluate_command, trained), "nothing to measure on: name TILES_DIR")
     result = run(evaluate_command, trained, tmp_path, "--labels", tmp_path / "x.csv")
     assert_refused(result, "name them with --audio")
-    result = run(evaluate_command, trained, tiny_tiles, "--json", tmp_path / "none" / "x.json")
+    result = run(evaluate_command, trained, few_tiles, "--json", tmp_path / "none" / "x.json")
     assert_refused(result, "there is no folder")
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -119,6 +119,7 @@ def test_a_field_without_a_type_is_no_column():
 
 
 @pytest.mark.parametrize("row", ROWS)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_a_row_comes_back_from_a_journal_and_a_table(row, data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("rows")

@@ -48,8 +48,9 @@ def trained(model, steps, first=0):
 
 
 def compiled(seed=0, settings=SMALL):
+    """A model whose few steps are not traced, which would take longer than they do."""
     model = build_vqvae(settings, seed)
-    model.compile(keras.optimizers.SGD(0.1, momentum=0.9))
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), run_eagerly=True)
     return model
 
 
@@ -165,7 +166,7 @@ def test_mixed_precision_keeps_the_codebook_in_float32(policy):
     keras.config.set_dtype_policy(policy)
     try:
         model = build_vqvae(SMALL)
-        model.compile(keras.optimizers.Adam(1e-3))
+        model.compile(keras.optimizers.Adam(1e-3), run_eagerly=True)
         losses = trained(model, 2).train_on_batch(tiles(8), return_dict=True)
         output = model(tiles(2))
     finally:

@@ -56,17 +56,17 @@ class ThriftReader:
         """Skip a value of a given type; `depth` is the level of nesting."""
         if depth > MAX_DEPTH:
             raise ValueError("it is nested too deeply")
-        match kind:
+        match kind:  # the most frequent first
+            case 8:
+                self._forward(self._varint())
+            case 5 | 6 | 4:
+                self._varint()
             case 1 | 2:
                 pass
             case 3:
                 self._forward(1)
-            case number if number in VARINTS:
-                self._varint()
             case 7:
                 self._forward(8)
-            case 8:
-                self._forward(self._varint())
             case 9 | 10:
                 inner = self._data[self.place] & 15 if self.place < len(self._data) else 0
                 count = self.list_of(inner)
@@ -81,8 +81,11 @@ class ThriftReader:
                 raise ValueError("it has a type that ulmo does not write")
 
     def _byte(self) -> int:
-        self._forward(1)
-        return self._data[self.place - 1]
+        place = self.place
+        if place >= len(self._data):
+            raise ValueError("it is cut off")
+        self.place = place + 1
+        return self._data[place]
 
     def _forward(self, count: int) -> None:
         self.place += count
@@ -90,11 +93,13 @@ class ThriftReader:
             raise ValueError("it is cut off")
 
     def _varint(self) -> int:
-        value = shift = 0
-        while shift < 70:
+        value = self._byte()
+        if value < 0x80:  # as most are
+            return value
+        value &= 0x7F
+        for shift in range(7, 70, 7):
             byte = self._byte()
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
                 return value
-            shift += 7
         raise ValueError("a number is too long")

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+import tensorflow as tf
 
 import ulmo
 from tests.commands import assert_refused, run
@@ -74,13 +75,24 @@ def test_it_can_be_inspected(trained, tmp_path):
     assert facts["files"][1]["sha256"] == manifest.weights
 
 
-def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(trained, tokens, bundle, tmp_path):
+@pytest.fixture
+def eager():
+    """Steps are no graphs until it is called: to trace one takes longer than a few steps."""
+    tf.config.run_functions_eagerly(True)
+    yield lambda: tf.config.run_functions_eagerly(False)
+    tf.config.run_functions_eagerly(False)
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(
+    trained, tokens, bundle, tmp_path, eager
+):
     options = {"model": MODEL, "settings": SETTINGS, "tokenizer": bundle}
     stopped = tmp_path / "stopped"
     with pytest.raises(KeyboardInterrupt, match=r"saved at step 3: go on with .* --resume"):
         train_token_model(tokens, stopped, Silent(interrupt_at=3), **options)
     assert len(read_csv(stopped / "losses.csv")) == 3
     assert not (stopped / "lm").exists()
+    eager()
     reporter = Silent()
     again = train_token_model(tokens, stopped, reporter, resume=True, tokenizer=bundle)
     steps = len(read_csv(trained / "losses.csv"))
@@ -92,7 +104,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(trained, tokens, bu
 
 
 def test_devices_share_the_streams_and_learn_what_one_learns(
-    trained, tokens, bundle, tmp_path, monkeypatch
+    trained, tokens, bundle, tmp_path, monkeypatch, eager
 ):
     """A device named three times stands for three: one of them has no stream."""
     monkeypatch.setattr("ulmo.pipelines.lm.trainer.use_devices", lambda count: ("CPU:0",) * count)

@@ -300,25 +300,25 @@ def test_the_curve_of_surprise_is_as_high_as_its_bits(page):
     assert page.evaluate(pixel, [x, edge + 3]) == above
 
 
-@pytest.mark.parametrize(
-    ("kind", "ending", "begin"),
-    [
-        ("csv", ".csv", b"recording,channel,start_s,end_s,low_hz,high_hz,start_utc\r\n"),
-        ("raven", ".selections.txt", b"Selection\tView\tChannel\tBegin Time (s)"),
-        ("audacity", ".labels.txt", b"1.000000\t1.500000\tharmonic_calls.wav\n\\\t200.0"),
-        ("wav", ".wav", b"RIFF"),
-    ],
-)
-def test_a_selection_is_saved(page, kind, ending, begin, tmp_path):
+SAVED = [  # what is saved, how the name of its file ends, and how the file begins
+    ("csv", ".csv", b"recording,channel,start_s,end_s,low_hz,high_hz,start_utc\r\n"),
+    ("raven", ".selections.txt", b"Selection\tView\tChannel\tBegin Time (s)"),
+    ("audacity", ".labels.txt", b"1.000000\t1.500000\tharmonic_calls.wav\n\\\t200.0"),
+    ("wav", ".wav", b"RIFF"),
+]
+
+
+def test_a_selection_is_saved(page, tmp_path):
     page.evaluate("ulmo.select({ from: 1, to: 1.5, low: 200, high: 4000 })")
-    with page.expect_download() as download:
-        page.locator(f"[data-save={kind}]").click()
-    assert download.value.suggested_filename == f"harmonic_calls_1.00-1.50s{ending}"
-    download.value.save_as(tmp_path / "saved")
-    content = (tmp_path / "saved").read_bytes()
-    assert content.startswith(begin)
-    if kind == "csv":
-        assert b"harmonic_calls.wav,,1.000000,1.500000,200.0,4000.0," in content
+    for kind, ending, begin in SAVED:
+        with page.expect_download() as download:
+            page.locator(f"[data-save={kind}]").click()
+        assert download.value.suggested_filename == f"harmonic_calls_1.00-1.50s{ending}"
+        download.value.save_as(tmp_path / kind)
+        content = (tmp_path / kind).read_bytes()
+        assert content.startswith(begin)
+        if kind == "csv":
+            assert b"harmonic_calls.wav,,1.000000,1.500000,200.0,4000.0," in content
 
 
 def test_a_selection_is_played_in_a_loop(page):
@@ -348,7 +348,8 @@ def test_slow_speeds_are_true_time_expansion(opened, write_page, tmp_path):
 def test_a_name_with_html_is_inert(opened, write_page, tmp_path):
     recording = tmp_path / "<img src=x onerror=document.title=1>.wav"
     recording.write_bytes((SAMPLES / "harmonic_calls.wav").read_bytes())
-    page = opened(write_page(recording, tmp_path / "evil.html").page)
+    plain = {"impulses": False, "surprise": False}
+    page = opened(write_page(recording, tmp_path / "evil.html", **plain).page)
     assert page.locator("#name").text_content() == recording.name
     assert page.locator("img").count() == 0
     assert page.title() == f"{recording.name} - ulmo look"

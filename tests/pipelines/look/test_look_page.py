@@ -184,13 +184,15 @@ def test_a_file_with_html_in_its_name(write_page, tmp_path):
     recording = tmp_path / "<" / "script><img src=x>.wav"
     recording.parent.mkdir()
     recording.write_bytes(CALLS.read_bytes())
-    parts = Parts(write_page(recording, tmp_path / "x.html").page.read_bytes())
+    plain = {"impulses": False, "surprise": False}
+    parts = Parts(write_page(recording, tmp_path / "x.html", **plain).page.read_bytes())
     assert parts.payload["recording"]["name"] == "script><img src=x>.wav"
     assert "img" not in parts.tags
 
 
 def test_a_part_of_a_recording_has_its_true_times(write_page, tmp_path, payload):
-    page = write_page(CALLS, tmp_path / "part.html", start_s=2.0, seconds=3.0).page
+    cut = {"start_s": 2.0, "seconds": 3.0, "impulses": False}
+    page = write_page(CALLS, tmp_path / "part.html", **cut).page
     part = Parts(page.read_bytes()).payload
     assert (part["recording"]["start_s"], part["recording"]["seconds"]) == (2.0, 3.0)
     assert part["tokens"]["segments"] == [[0, 2.0]]

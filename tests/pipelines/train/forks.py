@@ -1,13 +1,15 @@
 """Commands of ulmo, each in a fork of one process that has TensorFlow loaded.
 
 A line of JSON in: the arguments, the fault, the environment, the file for stderr; out comes the
-number of the process. Or that number in; out comes its exit status.
+number of the process. Or that number in; out comes its exit status. Arguments that begin with -m
+name a module and its arguments, as Python's own do; its output is in the file for stderr, too.
 """
 
 import errno
 import json
 import os
 import pkgutil
+import runpy
 import subprocess
 import sys
 import traceback
@@ -22,10 +24,9 @@ class Forks:
     """The process that forks, seen from a test."""
 
     def __init__(self):
-        environment = {name: os.environ[name] for name in os.environ if not name.startswith("COV")}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.pipelines.train.forks"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             cwd=Path(__file__).parents[3],
         )  # fmt: skip
         self._folder = TemporaryDirectory()
@@ -92,12 +93,19 @@ def _run(ulmo, arguments, fault, environment, errors):
         setattr(pkgutil.resolve_name(target), name, failing)
     status = 99
     try:
-        ulmo.main(arguments)
+        if arguments[0] == "-m":
+            os.dup2(2, 1)
+            sys.argv[1:] = arguments[2:]
+            runpy.run_module(arguments[1], run_name="__main__")
+            status = 0
+        else:
+            ulmo.main(arguments)
     except SystemExit as ended:
         status = ended.code or 0
     except BaseException:
         traceback.print_exc()
     finally:
+        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
 
@@ -110,6 +118,8 @@ def main():
 
     with loading_tensorflow():
         trainer = import_module("ulmo.pipelines.train.trainer")
+    for name in ("sklearn.cluster", "tensorboard.summary"):
+        import_module(name)  # once, not in each fork
     trainer.draw_reconstructions = train.draw_losses = lambda *_: PIXEL
     for line in sys.stdin:
         question = json.loads(line)

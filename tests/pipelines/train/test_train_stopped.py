@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+from tests.bounded import in_make_crash
+from tests.crash.faults import WHY_NOT, can_run
 from tests.pipelines.train.forks import Forks
 from tests.pipelines.training import BUNDLE, MODEL, SETTINGS, Silent, read_csv
 from ulmo.pipelines.train.train import train
@@ -18,6 +20,7 @@ from ulmo.pipelines.train.train import train
 SMALL = ["-E", "1", "-D", "1", "--EMB", "4", "--CB", "16", "--width", "4", "--seed", "1"]
 SMALL += ["--frequency-stride", "8", "--time-stride", "4", "--batch-size", "8", "--epochs", "2"]
 SMALL += ["--threads", "2", "--checkpoint-minutes", "1e-6"]
+SAVES = 42
 STEPS = 2  # a run is stopped after as many of the 5 or more of its first epoch
 
 
@@ -107,6 +110,7 @@ def test_two_devices_learn_what_one_learns(undisturbed, on_two_devices):
         assert float(row["total"]) == pytest.approx(float(expected["total"]), rel=1e-3)
 
 
+@in_make_crash  # `make test` kills one of two hosts
 def test_a_run_on_two_devices_that_was_killed_ends_as_if_never_stopped(
     on_two_devices, forks, few_tiles, tmp_path
 ):
@@ -164,8 +168,7 @@ def test_kills_full_disks_and_broken_pictures_change_nothing(
         return others
 
     assert fill("losses", few_tiles, folder, *SMALL, "--quiet") == []
-    for rows in (1, 2, 3):
-        assert stop(forks, folder, resumed, signal.SIGKILL, rows=rows) == -signal.SIGKILL
+    assert stop(forks, folder, resumed, signal.SIGKILL, rows=STEPS) == -signal.SIGKILL
     assert fill("checkpoint", *resumed) == []
     assert fill("bundle", *resumed) == [
         "what TensorBoard shows is left out: No space left on device",
@@ -181,3 +184,18 @@ def test_kills_full_disks_and_broken_pictures_change_nothing(
         f"the picture losses.png is left out: {folder / 'pictures' / 'losses.png'}: Is a directory",
     ]
     assert contents(folder) == undisturbed
+
+
+@pytest.mark.skipif(not can_run(), reason=WHY_NOT)
+def test_kills_in_a_save(forks):
+    """At each of the calls of a save of a checkpoint: what was saved before is restored.
+
+    `make crash` has more of them.
+    """
+    forks.start("-m", "tests.crash.training", "saves", SAVES)
+    assert forks.status() == 0, forks.errors()
+    said = forks.errors()
+    figures = json.loads("".join(said[said.index("{") :]))
+    assert figures["lost"] == 0
+    assert figures["kills"] == SAVES >= figures["points"]
+    assert figures["saved all the same"] > 0
