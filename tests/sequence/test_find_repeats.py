@@ -395,3 +395,22 @@ def test_parts_of_one_sound_are_one_event():
         assert chained([one, other], borders, 50) == [one, other]
     assert chained([one, more], borders, 15) == [one, more]
     assert chained([one, more], np.array([0, 110, 900]), 50) == [one, more]
+
+
+@pytest.mark.parametrize(
+    ("quiet", "still"),
+    [
+        ("11011111", "11111111"),  # loud for a column
+        ("11001111", "11111111"),
+        ("111000111", "111000111"),  # for three of five
+        ("110100111", "111001111"),
+        ("0111", "0111"),
+        ("0011", "0011"),  # at an end, the last one goes on
+        ("0", "0"),
+    ],
+)
+def test_columns_that_are_loud_now_and_then_are_background(quiet, still):
+    given = np.array([digit == "1" for digit in quiet])
+    found = repeats._still(given, 2)
+    assert "".join(str(int(column)) for column in found) == still
+    np.testing.assert_array_equal(repeats._still(given, 0), given)
