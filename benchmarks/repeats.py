@@ -5,7 +5,8 @@
 
 AUDIO_ROOT has the corpora fsdd, srkw_calls, klettres, and those of the noise. The tokenizer that
 ships has heard speakers of fsdd: `--bundle` names one that was trained with the hold-out of
-recipes/large.toml. Tokens and latents are kept in WORK. Constants were chosen on recordings of seed 3; those of seed 2027 are fresh.
+recipes/large.toml. Tokens and latents are kept in WORK. Constants were chosen on recordings of
+seed 3; those of seed 2027 are fresh, but hours of noise (docs/repeats.md).
 Peers: windows of MFCC and deltas, compared by cosine in one product of matrices, or by librosa's
 recurrence; columns of ids that come back exactly; and stumpy, if it is installed, on the energy of
 each column, and on its MFCC. Each method is called once before it is timed, so that compiling does
