@@ -292,7 +292,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=12)
     parser.add_argument("--noise-minutes", type=float, default=60)
     parser.add_argument("--seeds", type=_numbers, default=[2027, 3])
-    parser.add_argument("--method", default="", help="Only those whose names have this.")
+    parser.add_argument("--method", default="", help="Only those whose names have this. The page is not written.")
     parser.add_argument("--bundle", type=Path, help="In place of the tokenizer that ships.")
     parser.add_argument("--print", action="store_true", help="Do not write the page.")
     options: argparse.Namespace = parser.parse_args()
@@ -321,7 +321,7 @@ def main() -> None:
     asked = [f"{rate} asked" for rate in RATES]
     header = ["noise, seed", "recall, precision at 1 an hour", *asked]
     text = f"{machine('numpy', 'librosa')}\n\n{found}\n\n{table(header, quiet)}"
-    if options.print:
+    if options.print or options.method:
         print(text)
     else:
         publish("repeats", text, PAGE)
