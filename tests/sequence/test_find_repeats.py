@@ -359,3 +359,23 @@ def test_columns_that_are_loud_now_and_then_are_background(quiet, still):
     found = repeats._still(given, 2)
     assert "".join(str(int(column)) for column in found) == still
     np.testing.assert_array_equal(repeats._still(given, 0), given)
+
+
+@pytest.mark.parametrize(
+    ("spans", "expected"),
+    [
+        ([(12, 15, 1.0)], [(10, 20)]),  # a part of the sound of columns 10 to 20
+        ([(12, 14, 1.0)], [(12, 14)]),  # the sound is five times as long
+        ([(12, 15, 2.0), (16, 19, 1.0)], [(10, 20)]),  # one sound has one event
+        ([(12, 14, 2.0), (16, 18, 1.0)], [(12, 14), (16, 18)]),  # or several parts
+        ([(26, 29, 1.0)], [(25, 30)]),  # a recording begins at column 30
+        ([(30, 33, 1.0)], [(30, 35)]),
+        ([(8, 12, 1.0)], [(8, 12)]),  # with background before it
+    ],
+)
+def test_an_event_is_as_long_as_its_sound(spans, expected):
+    quiet = np.ones(40, np.bool_)
+    quiet[10:20] = quiet[25:35] = False
+    events = [Event(first, end, rate, first, 3, 0, 1) for first, end, rate in spans]
+    found = repeats._whole(events, quiet, np.array([0, 30, 40]))
+    assert [(event.first, event.end) for event in found] == expected

@@ -29,6 +29,7 @@ _APART_S = 1.0  # between a window and its match: a sound that lasts is no repea
 _LONGEST_S = 10.0  # of an event
 _BACKGROUND_S = 60.0  # what repeats for longer without a pause is background
 _STILL_S = 0.2  # within which most columns of background are quiet
+_PART = 4.0  # times as long as an event is the sound that it is a part of, at most
 _COMPARED_S = 2.5  # of the middle of two events
 # Events of an hour that may be chance, from which likeness takes the surest, if it is by latents:
 # 1000 find as much, and with 3000 the noise among them is ranked above sounds.
@@ -117,7 +118,7 @@ def find_repeats(
     events = choose(compared, searched, selection.borders, limit=limit, most=longest)
     events = [selection.event(event) for event in events]
     if quiet is not None:
-        events = [_trimmed(event, quiet) for event in events]
+        events = _whole([_trimmed(event, quiet) for event in events], quiet, borders)
     pause, most = round(_PAUSE_S / column_s), round(_BACKGROUND_S / column_s)
     events, runs = _split(sorted(events), pause=pause, most=most)
     if latents is None:
@@ -162,6 +163,28 @@ def _trimmed(event: Event, quiet: Mask) -> Event:
     if 2 * len(loud) < event.end - event.first:
         return event
     return event._replace(first=int(loud[0]), end=int(loud[-1]) + 1)
+
+
+def _whole(events: list[Event], quiet: Mask, borders: Indices) -> list[Event]:
+    """Each event as long as the sound between quiet columns that it is a part of, by time.
+
+    If that sound is much longer, it has other parts, and the event stays as it is. Of events in one
+    sound the surest stays.
+    """
+    edges = np.unique([*borders, *(np.flatnonzero(np.diff(quiet.astype(np.int8))) + 1)])
+    taken = np.zeros(len(quiet), np.bool_)
+    whole: list[Event] = []
+    for event in sorted(events, key=lambda event: event.rate):
+        if taken[(event.first + event.end) // 2]:
+            continue
+        first = int(edges[np.searchsorted(edges, event.first, side="right") - 1])
+        end = int(edges[np.searchsorted(edges, event.end, side="left")])
+        alone = not (quiet[first:end].any() or taken[first:end].any())
+        if alone and end - first <= _PART * (event.end - event.first):
+            event = event._replace(first=first, end=end)
+        taken[event.first : event.end] = True
+        whole.append(event)
+    return sorted(whole)
 
 
 def _split(events: list[Event], *, pause: int, most: int) -> tuple[list[Event], list[Event]]:

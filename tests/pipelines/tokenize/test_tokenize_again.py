@@ -91,7 +91,7 @@ class TestKilled:
     def test_for_good_in_the_middle_of_it(self, tokenizer, tmp_path):
         """SIGKILL to a real command and its workers; they are gone, and the rest is done."""
         for number in range(60):
-            write(tmp_path / "in" / f"{number:02d}.wav", noise(8000, number))
+            write(tmp_path / "in" / f"{number:02d}.wav", noise(60_000, number))
         out = tmp_path / "out"
         process = start(tokenizer, out, 2, lambda: lines_of(out / JOURNAL) > 3)
         os.killpg(process.pid, signal.SIGKILL)
