@@ -11,6 +11,7 @@ TAKES = 8  # partners that each recording gets; two thirds of them by names of a
 STEP_S = 0.01  # of the compared frames
 POINT_S = 0.06  # between the times of a pair
 MOST_RATIO = 4  # of the durations between two times of a pair
+LEAST_CHANGE = 0.5  # standard deviation of standardised frames, 1 unless hardly anything changes
 RATE = 16_000  # hertz, at which recordings are compared
 
 
@@ -79,10 +80,13 @@ def _times(
     """Times in a and b, in seconds, that the best path joins; None if there are not two.
 
     Where one of them lasts over `MOST_RATIO` times as long as the other, as in a silent end, the
-    path says nothing: the longest stretch without such a place is returned.
+    path says nothing: the longest stretch without such a place is returned. Nor does a path through
+    silence, or through a single frame.
     """
     import librosa
 
+    if min(a.std(), b.std()) < LEAST_CHANGE:
+        return None
     _, path = librosa.sequence.dtw(a, b, metric="cosine")
     steps = path[::-1] * STEP_S  # (steps, 2), from the beginning on
     mean = steps.mean(1)

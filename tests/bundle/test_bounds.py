@@ -64,9 +64,16 @@ def test_with_weights_that_are_accepted_all_numbers_are_finite(options):
     assert np.isfinite(decoded).all()
 
 
-@pytest.mark.parametrize("name", ["encoder.conv_0.kernel", "codebook", "decoder.layer_0.bias"])
-def test_a_bundle_whose_distances_may_be_infinite_is_refused_in_one_line(name, tmp_path):
-    folder = write_small_bundle(tmp_path / "bundle", PREP)
+@pytest.mark.parametrize(
+    ("name", "quantizer"),
+    [
+        *((name, "ema") for name in ("encoder.conv_0.kernel", "codebook", "decoder.layer_0.bias")),
+        *((name, "rim") for name in ("boundaries.kernel", "boundaries.bias")),
+    ],
+)
+def test_a_bundle_whose_distances_may_be_infinite_is_refused_in_one_line(name, quantizer, tmp_path):
+    """So is one whose scores may be, which decide between the codes of `rim`."""
+    folder = write_small_bundle(tmp_path / "bundle", PREP, quantizer=quantizer)
     assert refusal(folder) is None
     tensors = safetensors.numpy.load_file(folder / WEIGHTS)
     assert name in tensors, sorted(tensors)

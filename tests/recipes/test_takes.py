@@ -68,3 +68,11 @@ def test_many_takes_are_drawn_from_mostly_by_another(folder, tmp_path):
     across = [one.split("_")[1] != other.split("_")[1] for one, other, *_ in rows]
     assert len(rows) < 24 * TAKES
     assert 0.5 < np.mean(across) < 0.85
+
+
+@pytest.mark.parametrize("seconds", [0, 0.001, 1])
+def test_a_take_without_sound_has_no_pair(seconds, tmp_path):
+    """Nor does it end the job: a file that is empty, one of a frame, and silence."""
+    soundfile.write(tmp_path / "a_ann_0.wav", word("a", 1, 0), RATE)
+    soundfile.write(tmp_path / "a_bob_0.wav", np.zeros(round(seconds * RATE)), RATE)
+    assert list(pair_takes(tmp_path, ["a_ann_0.wav", "a_bob_0.wav"], PATTERN)) == []

@@ -34,7 +34,7 @@ _MOST_CLASSES = 1_000_000
 # A column is quiet, nothing but background, if no band is so far above it, in dB. 5 to 8 find the
 # same; with less, hardly any column of rain is quiet.
 QUIET_DB = 8.0
-_MOST_LATENTS = 1_000_000  # columns, of 11 hours: 0.5 GB of latents; of more, classes are by ids
+_MOST_LATENTS = 1_000_000  # columns, of 11 hours: 0.5 GB of latents; of more, all is by ids
 
 
 class RepeatSettings(NamedTuple):

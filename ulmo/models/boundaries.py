@@ -42,7 +42,10 @@ def learn_boundaries(
     n > 0 pairs of copies. Scores have no unit: only their order counts.
     """
     kernel, bias = (np.asarray(each) for each in nearest_boundaries(codebook))
-    spread = float(np.std(first @ kernel + bias, axis=1).mean()) or 1.0
+    # Some vectors at a time: the scores of all would take a gigabyte.
+    parts = (first[begin : begin + _PAIRS] for begin in range(0, len(first), _PAIRS))
+    spreads = np.concatenate([np.std(part @ kernel + bias, axis=1) for part in parts])
+    spread = float(spreads.mean()) or 1.0
     learned = [tf.Variable(kernel / spread), tf.Variable(bias / spread)]
     optimizer = keras.optimizers.Adam(_LEARNING_RATE)
 

@@ -85,7 +85,8 @@ def find_repeats(
     column_s: seconds from one column to the next.
     begins: columns at which recordings begin; no event crosses one.
     false_per_hour: events of the list that are by chance, in an hour of sound.
-    latents: (time, d), if there are any: classes and matches then are by them, and much better.
+    latents: (time, d), if there are any: which events are the surest, classes and matches then are
+        by them, and much better.
     quiet: (time,), whether a column is nothing but background, in which chance is measured. None:
         unknown, and then chance is what it is in loud noise: few repeats are sure enough.
     seed: of the random streams that show what chance does.
@@ -125,7 +126,7 @@ def find_repeats(
     else:
         cells, least = by_latents(np.asarray(latents, np.float32), heard), LEAST_BY_LATENTS
     runs = [run for run in runs if run.rate <= false_per_hour]
-    events, count = _surest(events)
+    events, count = _surest(events, false_per_hour)
     margin, most = round(_MARGIN_S / column_s), round(_COMPARED_S / column_s)
     if len(events) > 1:
         spans = [_wider(event, borders, margin) for event in events]
@@ -204,18 +205,22 @@ def _split(events: list[Event], *, pause: int, most: int) -> tuple[list[Event], 
     return alone, joined
 
 
-def _surest(events: list[Event]) -> tuple[list[Event], int]:
-    """The surest `_MOST` events by time, then the others by time; and how many come first."""
+def _surest(events: list[Event], limit: float) -> tuple[list[Event], int]:
+    """The surest `_MOST` events by time, then the others by time; and how many come first.
+
+    The others keep their rates, so those above the limit are left out.
+    """
     order = np.argsort([event.rate for event in events], kind="stable")
     first, others = np.sort(order[:_MOST]), np.sort(order[_MOST:])
-    return [events[place] for place in (*first, *others)], len(first)
+    told = [events[place] for place in others if events[place].rate <= limit]
+    return [events[place] for place in first] + told, len(first)
 
 
 def _told(events: list[Event], likeness: Likeness, limit: float) -> tuple[list[Event], Likeness]:
-    """The events whose rates are below a limit, once likeness has said which have the least.
+    """The events whose rates are at most the limit, once likeness has said which have the least.
 
-    If there are events that are not compared with all, their rates are the highest. So if one of
-    those that are is above the limit, they are, too.
+    Events that are not compared with all have the highest rates, none above the limit. So if there
+    are some, all events are below it.
     """
     rates = np.array([event.rate for event in events])
     count = len(likeness.alike)

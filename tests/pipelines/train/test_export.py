@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ulmo.pipelines.train.export import _check_rows, _is_tie
+from ulmo.bundle.weights import BIAS, KERNEL
+from ulmo.pipelines.train.export import _check_rows, _is_tie, _on_boundary
 from ulmo.preprocessing.store import TileStore
 
 FIRST = np.array([[1, 0], [-1, 0], [0, 9]], np.float32)
@@ -25,6 +26,26 @@ SECOND = np.array([[0, 0.5], [0, -0.5]], np.float32)
 def test_ids_are_followed_to_where_they_part(latent, one, other, tie):
     for first, second in ((one, other), (other, one)):
         assert _is_tie(np.array(latent, np.float32), [FIRST, SECOND], first, second) is tie
+
+
+@pytest.mark.parametrize(
+    ("latent", "one", "other", "tie"),
+    [
+        ((0.5, 0.7), 0, 1, True),  # the scores of both are 1
+        ((0.5 + 1e-6, 0.7), 0, 1, True),
+        ((0.5 + 1e-4, 0.7), 0, 1, False),
+        ((0.5 - 1e-4, 0.7), 0, 1, False),
+        ((0.5, 0.7), 0, 2, False),
+        ((1e6, -1), 0, 2, False),
+    ],
+)
+def test_what_lies_on_a_boundary_may_have_either_id(latent, one, other, tie):
+    weights = {
+        KERNEL: np.array([[2, -2, 2], [0, 0, 1]], np.float32),
+        BIAS: np.array([0, 2, 0], np.float32),
+    }
+    for first, second in ((one, other), (other, one)):
+        assert _on_boundary(np.array(latent, np.float32), weights, first, second) is tie
 
 
 def test_checked_are_tiles_from_everywhere_and_the_shortest(tiny_tiles):

@@ -15,7 +15,7 @@ from ulmo.models.sphere import on_sphere
 class Quantized(NamedTuple):
     """Latents (B, columns, bands, EMB), quantized."""
 
-    ids: Any  # (B, columns, bands) int32: the nearest code; at ties, the lowest id
+    ids: Any  # (B, columns, bands) int32: the nearest code, or by `boundaries`; at ties, the lowest
     # (B, columns, bands, EMB): the decoder's input; its gradient reaches the latents.
     quantized: Any
     # (B, columns, bands): squared Euclidean distance to the chosen code, never negative.

@@ -9,7 +9,7 @@ from keras import ops
 from ulmo.arrays import Array
 from ulmo.models.boundaries import learn_boundaries, nearest_boundaries
 from ulmo.models.gradients import straight_through
-from ulmo.models.quantizers.base import Quantized, lowest
+from ulmo.models.quantizers.base import Quantized, Quantizer, lowest
 from ulmo.models.quantizers.kmeans import VectorQuantizerKMeans
 
 
@@ -21,7 +21,7 @@ class VectorQuantizerRIM(VectorQuantizerKMeans):
     """
 
     compares_copies = True
-    arguments = VectorQuantizerKMeans.arguments[:-1]
+    arguments = Quantizer.arguments
 
     def build(self, latents_shape: tuple[int | None, ...]) -> None:
         """Create the codebook and the boundaries, at first those of the nearest code."""
