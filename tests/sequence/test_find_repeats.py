@@ -366,8 +366,7 @@ def test_columns_that_are_loud_now_and_then_are_background(quiet, still):
     [
         ([(12, 15, 1.0)], [(10, 20)]),  # a part of the sound of columns 10 to 20
         ([(12, 14, 1.0)], [(12, 14)]),  # the sound is five times as long
-        ([(12, 15, 2.0), (16, 19, 1.0)], [(10, 20)]),  # one sound has one event
-        ([(12, 14, 2.0), (16, 18, 1.0)], [(12, 14), (16, 18)]),  # or several parts
+        ([(12, 15, 2.0), (16, 19, 1.0)], [(12, 15), (16, 19)]),  # which has two parts
         ([(26, 29, 1.0)], [(25, 30)]),  # a recording begins at column 30
         ([(30, 33, 1.0)], [(30, 35)]),
         ([(8, 12, 1.0)], [(8, 12)]),  # with background before it

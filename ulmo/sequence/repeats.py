@@ -168,21 +168,22 @@ def _trimmed(event: Event, quiet: Mask) -> Event:
 def _whole(events: list[Event], quiet: Mask, borders: Indices) -> list[Event]:
     """Each event as long as the sound between quiet columns that it is a part of, by time.
 
-    If that sound is much longer, it has other parts, and the event stays as it is. Of events in one
-    sound the surest stays.
+    If that sound is much longer, or has other events, it has other parts, and the event stays as
+    it is.
     """
     edges = np.unique([*borders, *(np.flatnonzero(np.diff(quiet.astype(np.int8))) + 1)])
-    taken = np.zeros(len(quiet), np.bool_)
+    taken = np.zeros(len(quiet), np.int64)  # events in each column
+    for event in events:
+        taken[event.first : event.end] += 1
     whole: list[Event] = []
-    for event in sorted(events, key=lambda event: event.rate):
-        if taken[(event.first + event.end) // 2]:
-            continue
+    for event in events:
         first = int(edges[np.searchsorted(edges, event.first, side="right") - 1])
         end = int(edges[np.searchsorted(edges, event.end, side="left")])
+        taken[event.first : event.end] -= 1
         alone = not (quiet[first:end].any() or taken[first:end].any())
         if alone and end - first <= _PART * (event.end - event.first):
             event = event._replace(first=first, end=end)
-        taken[event.first : event.end] = True
+        taken[event.first : event.end] += 1
         whole.append(event)
     return sorted(whole)
 
