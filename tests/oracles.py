@@ -363,25 +363,6 @@ def best_window(
     return found
 
 
-def dealt_rates(
-    rates: list[float], alike: Array, spans: list[tuple[int, int]], apart: int
-) -> list[float]:
-    """The rates of events, the least to the one that six events elsewhere support most."""
-    usual = sorted(float(value) for row in alike for value in row)
-    middle = (usual[len(usual) // 2] + usual[(len(usual) - 1) // 2]) / 2
-    said = []
-    for one, (first, end) in enumerate(spans):
-        likes = [
-            float(alike[one, other]) if begin - end >= apart or first - last >= apart else -1.0
-            for other, (begin, last) in enumerate(spans)
-        ]
-        above = [max(like - middle, -0.5) for like in sorted(likes, reverse=True)[:6]]
-        said.append(max(sum(above[:n]) / n**0.5 for n in range(1, len(above) + 1)))
-    order = sorted(range(len(rates)), key=lambda one: (-said[one], rates[one]))
-    dealt = dict(zip(order, sorted(rates), strict=True))
-    return [dealt[one] for one in range(len(rates))]
-
-
 def best_path(cells: Array) -> float:
     """Best sum of a path from any cell to any other, by trying all of them.
 

@@ -4,11 +4,27 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests import oracles
 from tests.sequence.test_find_repeats import equal_scores, everything, planted
 from ulmo.sequence import repeats
 from ulmo.sequence.classes import Likeness, ranked
 from ulmo.sequence.repeats import find_repeats
+
+
+def dealt_rates(rates, alike, spans, apart):
+    """The rates of events, the least to the one that six events elsewhere support most."""
+    usual = sorted(float(value) for row in alike for value in row)
+    middle = (usual[len(usual) // 2] + usual[(len(usual) - 1) // 2]) / 2
+    said = []
+    for one, (first, end) in enumerate(spans):
+        likes = [
+            float(alike[one, other]) if begin - end >= apart or first - last >= apart else -1.0
+            for other, (begin, last) in enumerate(spans)
+        ]
+        above = [max(like - middle, -0.5) for like in sorted(likes, reverse=True)[:6]]
+        said.append(max(sum(above[:n]) / n**0.5 for n in range(1, len(above) + 1)))
+    order = sorted(range(len(rates)), key=lambda one: (-said[one], rates[one]))
+    dealt = dict(zip(order, sorted(rates), strict=True))
+    return [dealt[one] for one in range(len(rates))]
 
 
 @given(st.integers(2, 12), st.integers(0, 99))
@@ -21,7 +37,7 @@ def test_rates_are_dealt_out_by_the_likeness_of_events_elsewhere(count, seed):
     np.fill_diagonal(alike, 1)
     rates = rng.exponential(1, count)
     found = ranked(rates, Likeness(None, spans, 25, alike, None))
-    assert found.tolist() == oracles.dealt_rates(rates.tolist(), alike, spans.tolist(), 25)
+    assert found.tolist() == dealt_rates(rates.tolist(), alike, spans.tolist(), 25)
 
 
 def with_latents(ids, sounds):
