@@ -28,7 +28,7 @@ _SHORTEST_S = 0.24  # of windows; two more lengths are twice and four times as l
 _APART_S = 1.0  # between a window and its match: a sound that lasts is no repeat of itself
 _LONGEST_S = 10.0  # of an event
 _BACKGROUND_S = 60.0  # what repeats for longer without a pause is background
-_STILL_S = 0.2  # within which most columns of background are quiet
+_STILL_S = 0.12  # within which most columns of background are quiet
 _PART = 4.0  # times as long as an event is the sound that it is a part of, at most
 _COMPARED_S = 2.5  # of the middle of two events
 # Events of an hour that may be chance, from which likeness takes the surest, if it is by latents:
