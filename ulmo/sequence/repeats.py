@@ -133,7 +133,7 @@ def find_repeats(
         apart = round(_APART_S / column_s)
         likeness = Likeness.of(spans, count, cells, most=most, apart=apart)
         if latents is not None:
-            events, likeness = _told(events, likeness, false_per_hour)
+            events, likeness = _within(events, likeness, false_per_hour)
     if selection.left_out or len(events) > _MOST:
         bounds(Bounds(len(selection.columns), selection.left_out, len(events), _MOST))
     rows: list[Repeat] = []
@@ -213,24 +213,24 @@ def _surest(events: list[Event], limit: float) -> tuple[list[Event], int]:
     """
     order = np.argsort([event.rate for event in events], kind="stable")
     first, others = np.sort(order[:_MOST]), np.sort(order[_MOST:])
-    told = [events[place] for place in others if events[place].rate <= limit]
-    return [events[place] for place in first] + told, len(first)
+    kept = [events[place] for place in others if events[place].rate <= limit]
+    return [events[place] for place in first] + kept, len(first)
 
 
-def _told(events: list[Event], likeness: Likeness, limit: float) -> tuple[list[Event], Likeness]:
-    """The events whose rates are at most the limit, once likeness has said which have the least.
+def _within(events: list[Event], likeness: Likeness, limit: float) -> tuple[list[Event], Likeness]:
+    """The events with a rate of at most the limit, after likeness has ranked them anew.
 
-    Events that are not compared with all have the highest rates, none above the limit. So if there
-    are some, all events are below it.
+    The likeness of the kept events is returned, too. Events beyond the `_MOST` that were compared
+    keep their rates, which are the highest and below the limit: if there are some, all are kept.
     """
     rates = np.array([event.rate for event in events])
     count = len(likeness.alike)
     rates[:count] = ranked(rates[:count], likeness)
     events = [event._replace(rate=float(rate)) for event, rate in zip(events, rates, strict=True)]
-    told = np.flatnonzero(rates <= limit)
-    if len(told) == len(events):
+    kept = np.flatnonzero(rates <= limit)
+    if len(kept) == len(events):
         return events, likeness
-    return [events[place] for place in told], likeness.only(told)
+    return [events[place] for place in kept], likeness.only(kept)
 
 
 def _wider(event: Event, borders: Indices, margin: int) -> tuple[int, int]:

@@ -21,8 +21,8 @@ _NOISE = Background(noise_share=1.0, noise_db=(25.0, 50.0))
 def start_codebook(model: VQVAE, feed: Feed, rows: Indices, *, one_in: int) -> None:
     """Start the codebook from latents of training rows, with part of the silence left out.
 
-    And from latents of copies, if the quantizer compares those. `one_in`: the codebook learns from
-    a tile in so many of a batch.
+    A quantizer that compares copies also gets the latents of copies. `one_in`: with n, the codebook
+    learns from every n-th tile of a batch.
     """
     latents = _latents(model, feed, rows)
     if not len(latents):
