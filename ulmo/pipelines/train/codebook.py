@@ -22,7 +22,7 @@ def start_codebook(model: VQVAE, feed: Feed, rows: Indices, *, one_in: int) -> N
     """Start the codebook from latents of training rows, with part of the silence left out.
 
     A quantizer that compares copies also gets the latents of copies. `one_in`: with n, the codebook
-    learns from every n-th tile of a batch.
+    learns from one tile in n of a batch.
     """
     latents = _latents(model, feed, rows)
     if not len(latents):
