@@ -75,9 +75,9 @@ def calls_page(write_page, tmp_path_factory):
     return page
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Debian's Chromium."""
+    """Debian's Chromium. While it is open, an event loop runs in the thread of the tests."""
     reason = "playwright is not installed"
     sync_api = pytest.importorskip("playwright.sync_api", reason=reason)
     if (chromium := shutil.which("chromium")) is None:
