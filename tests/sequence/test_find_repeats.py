@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import genpareto
 
 from tests import oracles
 from ulmo.sequence import repeats
 from ulmo.sequence.alignment import align, path_scores
 from ulmo.sequence.best import NONE
-from ulmo.sequence.calibration import fit_tails
+from ulmo.sequence.calibration import Tail, fit_tails
 from ulmo.sequence.events import Event, chained
 from ulmo.sequence.evidence import weigh
 from ulmo.sequence.repeats import BACKGROUND, find_repeats
@@ -126,10 +127,32 @@ def test_the_tail_of_chance_is_that_of_the_quiet_columns(scale, hours, seed):
     valid = np.ones(len(scores), bool)
     (tail,) = fit_tails([scores], [length], [valid], quiet, hours=hours)
     rate = blocks / hours
-    for share in (0.1, 1e-2, 1e-4):
+    for share, factor in [(0.1, 1.5), (1e-2, 2), (1e-3, 5)]:  # one of 2,000 is 5e-4
         expected = rate * share
-        assert 0.4 < tail.rate(np.array([-scale * np.log(share)]))[0] / expected < 2.5
-        assert tail.rate(np.array([tail.score(expected)]))[0] == pytest.approx(expected)
+        found = tail.rate(np.array([-scale * np.log(share)]))[0]
+        assert 1 / factor < found / expected < factor
+
+
+@settings(max_examples=20)
+@given(st.integers(-20, 15), st.floats(0.1, 1), st.integers(0, 99))
+def test_a_tail_may_be_heavier_or_lighter_than_an_exponential_one(percent, scale, seed):
+    """SciPy's distribution is the oracle, up to a score that 20 of 20,000 blocks have."""
+    chance = genpareto(percent / 100, scale=scale)
+    scores = chance.rvs(20_000, random_state=np.random.default_rng(seed))
+    tail = Tail.of(scores, most=20_000)
+    for share in (0.03, 1e-2, 1e-3):
+        rate = tail.rate(np.array([chance.isf(share)]))[0]
+        assert 0.4 < rate / (20_000 * share) < 2.5
+    rates = tail.rate(np.linspace(-5, 50 * scale, 999))
+    assert rates[0] == 20_000
+    assert (np.diff(rates[rates < 20_000]) < 0).all(), "the higher, the rarer"
+
+
+def test_a_tail_of_equal_scores_falls():
+    tail = Tail.of(np.full(100, 2.0), most=100)
+    rates = tail.rate(np.array([1.0, 2.0, 2.5, 5.0]))
+    assert (np.diff(rates) <= 0).all()
+    assert rates[-1] < 0.1
 
 
 def test_a_length_without_quiet_blocks_has_the_tail_of_the_shorter_one():
@@ -138,9 +161,10 @@ def test_a_length_without_quiet_blocks_has_the_tail_of_the_shorter_one():
     quiet = np.arange(1010) % 16 > 0
     shorter, longer = fit_tails(scores, [4, 20], valid, quiet, hours=1)
     assert (longer.least, longer.scale) == (shorter.least, shorter.scale)
-    assert longer.often == pytest.approx(0.2 * 49)
+    assert longer.often == pytest.approx(49 * shorter.often / shorter.most)
     unknown = fit_tails(scores, [4, 20], valid, np.zeros(1010, bool), hours=1)
-    assert unknown[0].score(1) > shorter.score(1)
+    sure = np.array([2.0])
+    assert unknown[0].rate(sure) > shorter.rate(sure)
 
 
 def test_edges_leave_out_quiet_columns():
@@ -366,7 +390,9 @@ def test_columns_that_are_loud_now_and_then_are_background(quiet, still):
     [
         ([(12, 15, 1.0)], [(10, 20)]),  # a part of the sound of columns 10 to 20
         ([(12, 14, 1.0)], [(12, 14)]),  # the sound is five times as long
-        ([(12, 15, 2.0), (16, 19, 1.0)], [(12, 15), (16, 19)]),  # which has two parts
+        ([(12, 15, 1.0), (16, 19, 0.5)], [(12, 15), (16, 19)]),  # which has two parts
+        ([(12, 15, 2.0), (16, 19, 9.0)], [(12, 15), (16, 19)]),
+        ([(12, 15, 2.0), (16, 19, 1.0)], [(10, 20)]),  # one of which is hardly sure
         ([(26, 29, 1.0)], [(25, 30)]),  # a recording begins at column 30
         ([(30, 33, 1.0)], [(30, 35)]),
         ([(8, 12, 1.0)], [(8, 12)]),  # with background before it

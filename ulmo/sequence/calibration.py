@@ -1,13 +1,14 @@
 """How often a score as high as this would be found where nothing repeats.
 
-The highest of many chance scores has an exponential tail (Karlin and Altschul 1990, "Methods for
-assessing the statistical significance of molecular sequence features", equation 4). Decoys, random
-streams with the transitions of the recording's ids, tell which evidence is usual for chance. The
-tail is fitted to the quiet stretches of the recording itself, those of its background: they have
-the correlations of several columns and bands that decoys lack.
+Scores above a high one have a generalised Pareto distribution (Pickands 1975, "Statistical
+inference using extreme order statistics", theorem 7): an exponential tail, as that of local
+alignments (Karlin and Altschul 1990, "Methods for assessing the statistical significance of
+molecular sequence features", equation 4), or a heavier or lighter one. Decoys, random streams with
+the transitions of the recording's ids, tell which evidence is usual for chance. The tail is fitted
+to the quiet stretches of the recording itself, those of its background: they have the correlations
+of several columns and bands that decoys lack.
 """
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -21,30 +22,74 @@ from ulmo.sequence.best import NONE, Matches
 # do not look significant. 8 to 16 find the same in noise of three kinds.
 _SPREAD_BITS = 16.0
 _DECOYS = 8192  # columns of decoys, at most
-_TOP = 0.2  # of quiet blocks, to which a tail is fitted
+# The tail is fitted to this share of the quiet blocks, but to at least _LEAST_TOP of them, if these
+# are no more than _MOST_TOP of all.
+_TOP, _LEAST_TOP, _MOST_TOP = 0.05, 40, 0.2
 _ENOUGH = 10  # quiet blocks to fit a tail to
 _PRIOR = 2  # blocks with the usual scale, added to those of the top
 _LEAST_SCALE = 0.05
+# Blocks of an exponential tail, which are added to those that tell the shape: it takes many.
+_SHAPE_PRIOR = 100
+_SHAPES = (-0.25, 0.2)
+_REACH = 3.0  # scales up to which the shape holds, at most: a lighter tail does not end
 # Of recordings without enough quiet blocks: scales in noise of three kinds are 0.3 to 1.
 _USUAL_LEAST, _USUAL_SCALE = 0.8, 0.6
 
 
 class Tail(NamedTuple):
-    """Chance scores above `least` occur `often` times an hour; the higher, the rarer."""
+    """Chance scores above `least` occur `often` times an hour; the higher, the rarer.
+
+    From `least` to `reach` above it they have a generalised Pareto distribution. Below and above
+    that, the tail is exponential, with its slope at that end. No score occurs more than `most`
+    times an hour.
+    """
 
     least: float
     often: float
-    scale: float  # by which the rate falls to 1/e
+    most: float
+    scale: float  # by which the rate falls to 1/e, at `least`
+    shape: float = 0.0  # 0: exponential; above: heavier; below: lighter
+    reach: float = 0.0
 
     def rate(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """False alarms an hour with scores as high, or higher."""
-        above = np.maximum((scores - self.least) / self.scale, 0)
-        rates: NDArray[np.float64] = self.often * np.exp(-np.minimum(above, 700))
-        return rates
+        above = scores - self.least
+        near = np.clip(above, 0, self.reach)
+        slope = self.scale + self.shape * near  # the scale there
+        falls = np.log(slope / self.scale) / self.shape if self.shape else near / self.scale
+        falls = falls + (above - near) / slope
+        rates = self.often * np.exp(-np.clip(falls, -700, 700))
+        return np.minimum(rates, self.most)
 
-    def score(self, rate: float) -> float:
-        """The score that has this rate, or the least one."""
-        return self.least + self.scale * max(math.log(self.often / rate), 0.0)
+    @classmethod
+    def of(cls, chance: NDArray[np.float64], most: float) -> "Tail":
+        """The tail of chance scores (n,), of which `most` occur in an hour."""
+        top = min(max(_TOP, _LEAST_TOP / len(chance)), _MOST_TOP)
+        least = float(np.quantile(chance, 1 - top))
+        above = np.sort(chance[chance > least]) - least
+        share = max(len(above), 1) / len(chance)
+        shape = _shape(above)
+        total = float(above.sum()) * (1 - shape)
+        scale = max((total + _PRIOR * _USUAL_SCALE) / (len(above) + _PRIOR), _LEAST_SCALE)
+        reach = min(float(above[-1]), _REACH * scale) if len(above) else 0.0
+        return cls(least, share * most, most, scale, shape, reach)
+
+
+def _shape(above: NDArray[np.float64]) -> float:
+    """The shape of a generalised Pareto distribution, from sorted values (n,) above 0.
+
+    By probability-weighted moments (Hosking and Wallis 1987, "Parameter and quantile estimation for
+    the generalized Pareto distribution", equation 4, with the other sign), drawn towards 0.
+    """
+    n = len(above)
+    if not n:
+        return 0.0
+    mean = float(above.mean())
+    weighted = float((above * (1 - (np.arange(1, n + 1) - 0.35) / n)).mean())
+    if mean <= 2 * weighted:
+        return _SHAPES[0] * n / (n + _SHAPE_PRIOR)
+    shape = (2 - mean / (mean - 2 * weighted)) * n / (n + _SHAPE_PRIOR)
+    return min(max(shape, _SHAPES[0]), _SHAPES[1])
 
 
 def make_decoys(rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
@@ -112,15 +157,11 @@ def fit_tails(
         first = length * np.arange(count)
         end = np.minimum(first + 2 * length - 1, len(quiet))
         some = np.isfinite(highest)
-        often = max(int(some.sum()), 1) / hours
+        most = max(int(some.sum()), 1) / hours
         chance = highest[some & (loud[end] == loud[first])]
         if len(chance) >= _ENOUGH:
-            least = float(np.quantile(chance, 1 - _TOP))
-            above = chance[chance > least] - least
-            share = max(len(above), 1) / len(chance)
-            scale = (float(above.sum()) + _PRIOR * _USUAL_SCALE) / (len(above) + _PRIOR)
-            tails.append(Tail(least, share * often, max(scale, _LEAST_SCALE)))
+            tails.append(Tail.of(chance, most))
         else:
-            usual = tails[-1] if tails else Tail(_USUAL_LEAST, 0.0, _USUAL_SCALE)
-            tails.append(usual._replace(often=_TOP * often))
+            usual = tails[-1] if tails else Tail(_USUAL_LEAST, 0.0, 0.0, _USUAL_SCALE)
+            tails.append(usual._replace(often=_MOST_TOP * most, most=most))
     return tails

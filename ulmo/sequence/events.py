@@ -105,14 +105,14 @@ def choose(
         if 2 * taken[window : window + length].sum() > length:
             continue
         whole = _delimit(evidence, ways[length], window, borders, rate=rate, most=most)
-        if found := _free(whole, taken):
+        if found := free(whole, taken):
             taken[found.first : found.end] = True
             events.append(found)
     for event in list(events):
         window, length = event.partner, event.length
         if not taken[window : window + length].any():
             whole = _delimit(evidence, ways[length], window, borders, rate=event.rate, most=most)
-            if partner := _free(whole, taken):
+            if partner := free(whole, taken):
                 taken[partner.first : partner.end] = True
                 events.append(partner)
     return chained(events, borders, most)
@@ -148,7 +148,7 @@ def _seeds(searched: Searched, limit: float) -> Iterator[tuple[float, int, int]]
             yield float(rates[window]), window, length
 
 
-def _free(event: Event, taken: Mask) -> Event | None:
+def free(event: Event, taken: Mask) -> Event | None:
     """The part of an event that no other has taken; None if that is less than half of it."""
     free = ~taken[event.first : event.end]
     if not free.any() or 2 * free.sum() < len(free):

@@ -20,7 +20,7 @@ from ulmo.sequence.classes import (
     classify,
     ranked,
 )
-from ulmo.sequence.events import Event, choose, search
+from ulmo.sequence.events import Event, choose, free, search
 from ulmo.sequence.evidence import Evidence, weigh
 from ulmo.sequence.selection import select, worth_of
 
@@ -30,6 +30,7 @@ _LONGEST_S = 10.0  # of an event
 _BACKGROUND_S = 60.0  # what repeats for longer without a pause is background
 _STILL_S = 0.12  # within which most columns of background are quiet
 _PART = 4.0  # times as long as an event is the sound that it is a part of, at most
+_SURE = 1.0  # false alarms an hour of an event of which less sure ones may be parts, at most
 _COMPARED_S = 2.5  # of the middle of two events
 # Events of an hour that may be chance, from which likeness takes the surest, if it is by latents:
 # 1000 find as much, and with 3000 the noise among them is ranked above sounds.
@@ -169,22 +170,25 @@ def _whole(events: list[Event], quiet: Mask, borders: Indices) -> list[Event]:
     """Each event as long as the sound between quiet columns that it is a part of, by time.
 
     If that sound is much longer, or has other events, it has other parts, and the event stays as
-    it is.
+    it is. But those that are hardly sure are parts of one that is: they are left out.
     """
     edges = np.unique([*borders, *(np.flatnonzero(np.diff(quiet.astype(np.int8))) + 1)])
     taken = np.zeros(len(quiet), np.int64)  # events in each column
-    for event in events:
-        taken[event.first : event.end] += 1
     whole: list[Event] = []
-    for event in events:
-        first = int(edges[np.searchsorted(edges, event.first, side="right") - 1])
-        end = int(edges[np.searchsorted(edges, event.end, side="left")])
-        taken[event.first : event.end] -= 1
-        alone = not (quiet[first:end].any() or taken[first:end].any())
-        if alone and end - first <= _PART * (event.end - event.first):
-            event = event._replace(first=first, end=end)
-        taken[event.first : event.end] += 1
-        whole.append(event)
+    for sure in (True, False):
+        some = [event for event in events if (event.rate <= _SURE) == sure]
+        some = [part for event in some if (part := free(event, taken > 0))]
+        for event in some:
+            taken[event.first : event.end] += 1
+        for event in some:
+            first = int(edges[np.searchsorted(edges, event.first, side="right") - 1])
+            end = int(edges[np.searchsorted(edges, event.end, side="left")])
+            taken[event.first : event.end] -= 1
+            alone = not (quiet[first:end].any() or taken[first:end].any())
+            if alone and end - first <= _PART * (event.end - event.first):
+                event = event._replace(first=first, end=end)
+            taken[event.first : event.end] += 1
+            whole.append(event)
     return sorted(whole)
 
 
