@@ -313,13 +313,9 @@ def test_after_an_interrupt_nothing_is_said_of_files_that_cannot_be_finished(mon
 @pytest.mark.parametrize(
     "line",
     [
-        "tokenize s3://b/x.wav",
         "tokenize sound --tokenizer s3://b/x.wav",
-        "tokenize sound --out s3://b/x.wav",
-        "prep s3://b/x.wav tiles",
-        "repeats s3://b/x.wav --out found.csv",
-        "regions s3://b/x.wav --out found.csv",
-        "eval --audio s3://b/x.wav",
+        "repeats sound --out s3://b/x.csv",
+        "eval run s3://b/tiles",
         "verify s3://b/x.wav",
         "look s3://b/x.wav",
         "lm score s3://b/x.wav",

@@ -35,7 +35,7 @@ from ulmo.config import Limits, UserError
     help="Tiles at once.  [default: 16]",
 )
 @cli.option("--batches", is_flag=True, group="Tiles", help="Print a row for each batch, too.")
-@cli.option("--audio", type=cli.PATH, metavar="AUDIO_DIR", group="Recordings", help="Recordings.")
+@cli.option("--audio", type=cli.SOURCE, metavar="AUDIO_DIR", group="Recordings", help="Recordings.")
 @cli.option(
     "--labels",
     type=cli.PATH,

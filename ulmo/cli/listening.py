@@ -20,7 +20,7 @@ def all_event_formats() -> Mapping[str, Any]:
 
 
 sources_argument = click.argument(
-    "sources", type=cli.PATH, nargs=-1, required=True, metavar="FILE|FOLDER..."
+    "sources", type=cli.SOURCE, nargs=-1, required=True, metavar="FILE|FOLDER..."
 )
 tokenizer_option = cli.option(
     "--tokenizer",

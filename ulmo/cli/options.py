@@ -36,7 +36,7 @@ from ulmo.config import (
     help_texts,
     read_toml,
 )
-from ulmo.config.arguments import path_argument, place_argument
+from ulmo.config.arguments import ADDRESS, path_argument, place_argument
 
 F = TypeVar("F", bound=Callable[..., Any])
 Table = Callable[[], Mapping[str, Any]]  # entries have `words`, and may have `settings`
@@ -355,6 +355,17 @@ class _Path(click.Path):
 
 
 PATH = _Path(path_argument)
+
+
+def _source(name: str, value: Any) -> Path:
+    if isinstance(value, str) and ADDRESS.match(value):
+        from ulmo.storage.remote_path import remote_path
+
+        return remote_path(value)
+    return path_argument(name, value)
+
+
+SOURCE = _Path(_source)  # or an address, such as s3://bucket/a.wav
 BUNDLE = _Path(place_argument)  # or hf://owner/name[@revision], which stays a text
 config_option = option(
     "--config",

@@ -19,7 +19,7 @@ from ulmo.config import AugmentSettings, ClockSettings, Limits, PrepSettings, to
     examples=("ulmo-prep recordings/ tiles/", "ulmo-prep recordings/ tiles/ --sample-rate 48000"),
 )
 @cli.version_option
-@click.argument("audio_dir", type=cli.PATH)
+@click.argument("audio_dir", type=cli.SOURCE)
 @click.argument("out_dir", type=cli.PATH)
 @cli.settings_options(PrepSettings)
 @cli.settings_options(AugmentSettings)

@@ -14,7 +14,7 @@ from ulmo.config.errors import UserError, clipped, printable
 
 T = TypeVar("T")
 HUB = "hf://"  # what names a repository of the Hugging Face hub begins with
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")  # of a store, or of a web server
 
 
 def whole_number(name: str, value: Any, *, least: int, most: int) -> int:
@@ -47,9 +47,9 @@ def path_argument(name: str, value: Any) -> Path:
     """A path, given as text, bytes or anything that is a path. UserError for an address."""
     if isinstance(value, str | bytes | os.PathLike):
         text = os.fsdecode(value)
-        if _ADDRESS.match(text):
+        if ADDRESS.match(text):
             raise UserError(
-                f"{printable(text)} is an address, and ulmo works with files: mount that storage, "
+                f"{printable(text)} is an address, and ulmo works with files here: mount that storage, "
                 "or copy what you need from it, and give the path"
             )
         return Path(text)

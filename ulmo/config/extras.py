@@ -14,6 +14,8 @@ EXTRAS = {  # by import name
     "librosa": "sound",
     "huggingface_hub": "hub",
     "distributed": "dask",
+    "fsspec": "urls",
+    "s3fs": "s3",
 }
 
 

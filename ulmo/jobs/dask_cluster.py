@@ -19,6 +19,7 @@ from ulmo.jobs.environment import FOREIGN
 from ulmo.jobs.executor import RemoteExecutor, Request, evenly
 from ulmo.jobs.worker import Ended, WorkerLostError
 from ulmo.storage.lock import held_locks
+from ulmo.storage.remote_path import RemotePath
 
 LOCAL = "local"  # the address of a cluster in this process
 _THIS_COMPUTER = "127.0.0.1"  # where that one answers: Dask would let in the whole network
@@ -219,6 +220,8 @@ def _call(ready: Callable[[], object]) -> None:
 def _seen(paths: Collection[Path]) -> tuple[Seen, ...]:
     found = []
     for path in paths:
+        if isinstance(path, RemotePath):  # the same everywhere
+            continue
         with suppress(OSError):  # it cannot be read here, and gets its row
             found.append(Seen.of(path))
     return tuple(found)

@@ -11,6 +11,7 @@ import google_crc32c
 
 from ulmo.config import UserError
 from ulmo.storage.plain_file import is_of_process, open_file, signature_of
+from ulmo.storage.remote_path import RemotePath
 from ulmo.storage.sealed import fingerprint
 from ulmo.storage.sidecar import Stamp, read_sidecar
 from ulmo.storage.walk import by_bytes, walk
@@ -114,7 +115,7 @@ def find_sources(
     Raises UserError for a source that is not there.
     """
     found: dict[Path, Found] = {}
-    resolved = cache(Path.resolve)  # it looks at each folder above
+    resolved = cache(_place)  # it looks at each folder above
     for source in sources:
         if source.is_dir():
             place = resolved(source)
@@ -124,10 +125,16 @@ def find_sources(
                 )
         elif source.is_file():
             place = resolved(source.parent) / source.name
-            found.setdefault(place, Found(source, source, Path(), place))
+            name = source.names if isinstance(source, RemotePath) else source
+            found.setdefault(place, Found(source, name, Path(), place))
         else:
             raise UserError(f"{source} is neither a file nor a folder")
     return list(found.values())
+
+
+def _place(path: Path) -> Path:
+    """Where a file or folder is, whatever links lead there."""
+    return Path(str(path)) if isinstance(path, RemotePath) else path.resolve()
 
 
 def left_out_words(left_out: Mapping[str, int]) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from ulmo.config import UserError
-from ulmo.config.arguments import path_argument
 from ulmo.formats.base import MOST_NAME
 from ulmo.formats.folder import folder_ledger
 from ulmo.formats.places import MANIFEST
@@ -18,6 +17,7 @@ from ulmo.jobs.spread import BY_FILES, Spread
 from ulmo.listening.listen import Given, Job, Listened, Wanted, listen
 from ulmo.listening.worker_tokenizer import for_jobs
 from ulmo.storage.names import portable
+from ulmo.storage.remote_path import source_argument
 from ulmo.tokenizer import Tokenizer, TokenizerRef, load_tokenizer
 
 T = TypeVar("T")
@@ -27,8 +27,8 @@ Begin = Callable[[int], Progress]  # called with the bytes of all recordings
 def path_arguments(name: str, value: Any) -> list[Path]:
     """One path or several, as a Python function is given them."""
     if isinstance(value, Iterable) and not isinstance(value, str | bytes):
-        return [path_argument(name, each) for each in value]
-    return [path_argument(name, value)]
+        return [source_argument(name, each) for each in value]
+    return [source_argument(name, value)]
 
 
 def tokenizer_of(value: Any, *, unk_quantile: float | None = None) -> Tokenizer:

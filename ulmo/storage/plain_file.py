@@ -14,9 +14,13 @@ from contextlib import contextmanager, suppress
 from hashlib import file_digest, sha256
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Self
+from typing import BinaryIO, Self, cast
 
 from ulmo.config import UserError
+from ulmo.storage.remote_file import RemoteFile
+from ulmo.storage.remote_path import RemotePath
+from ulmo.storage.signature import ChangedError as ChangedError
+from ulmo.storage.signature import Signature as Signature
 
 _NO_WAIT = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY", "O_NOCTTY"))
 NO_TRAP = _NO_WAIT | getattr(os, "O_NOFOLLOW", 0)  # neither waits for a pipe nor follows a link
@@ -47,7 +51,7 @@ def lexists(path: Path) -> bool:
     and what is there would be written over.
     """
     try:
-        os.lstat(path)
+        path.lstat() if isinstance(path, RemotePath) else os.lstat(path)
     except OSError as error:
         if error.errno not in ABSENT:
             raise
@@ -242,23 +246,14 @@ def written_hash(file: BinaryIO) -> str:
     return running.hexdigest()
 
 
-class Signature(NamedTuple):
-    """Changes when somebody writes to a file, or puts another in its place."""
-
-    device: int
-    inode: int
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-
-
 def open_file(path: Path) -> BinaryIO:
-    """Open a file, or what a link leads to; OSError for a pipe, a device, a socket or a folder."""
+    """Open a file, or what a link leads to; OSError for a pipe, a device, a socket or a folder.
+
+    An object of a store, too: what has been read of it is at hand for a while (remote_file.py).
+    """
+    if isinstance(path, RemotePath):
+        return cast(BinaryIO, RemoteFile(path))
     return _Unbuffered(_descriptor(path, os.O_RDONLY | _NO_WAIT))
-
-
-class ChangedError(OSError):
-    """A file that ends before the length that it had when it was opened."""
 
 
 class _Unbuffered(io.FileIO):
@@ -313,6 +308,8 @@ def _descriptor(path: Path, flags: int) -> int:
 
 def signature_of(file: BinaryIO) -> Signature:
     """The signature of an open file, wherever its name may lead by now."""
+    if isinstance(file, RemoteFile):
+        return file.signature()
     return _signature(os.fstat(file.fileno()))
 
 

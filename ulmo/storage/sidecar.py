@@ -7,6 +7,7 @@ from typing import NamedTuple
 import google_crc32c
 
 from ulmo.storage.plain_file import is_of_process, lexists, open_file, signature_of
+from ulmo.storage.remote_path import RemotePath
 
 # About 7,000 gaps; a log without any has 4 KiB.
 MAX_SIDECAR_BYTES = 1 << 20
@@ -42,13 +43,15 @@ def read_sidecar(recording: Path) -> Sidecar | None:
     that names the sidecar as the cause.
     """
     path = sidecar_path(recording)
+    if isinstance(path, RemotePath) and not path.has_neighbours:
+        return None
     try:
         with open_file(path) as file:
             found, content = signature_of(file), file.read(MAX_SIDECAR_BYTES + 1)
     except OSError as error:
         if is_of_process(error):
             raise
-        if error.errno in _ABSENT and not lexists(path):
+        if error.errno in _ABSENT and (isinstance(path, RemotePath) or not lexists(path)):
             return None
         why = error.strerror or str(error)
         raise OSError(error.errno, f"its log cannot be read: {why}", str(path)) from None

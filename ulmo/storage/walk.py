@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Callable, Collection, Iterable
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import UserError
 from ulmo.storage.atomic import PassingOver
 from ulmo.storage.plain_file import is_of_process
+from ulmo.storage.remote_path import RemotePath
 
 
 class Below(NamedTuple):
@@ -32,6 +34,10 @@ def walk(
     of a subfolder, `prune` with the names of the files in one: nothing of it or below it is
     listed if they return True.
     """
+    if isinstance(folder, RemotePath):
+        parents = cache(skip)
+        found = (each for each in folder.below() if not any(map(parents, each.parents[:-1])))
+        return Below(by_bytes(found), {}, [], [])
     files: list[Path] = []
     skipped: list[Path] = []
     links: list[Path] = []
@@ -41,7 +47,7 @@ def walk(
         here, there = left.pop()
         try:
             with os.scandir(folder / here) as entries:
-                found = list(entries)
+                inside = list(entries)
         except OSError as error:
             if is_of_process(error):
                 raise
@@ -50,11 +56,11 @@ def walk(
                 raise UserError(f"{folder} cannot be looked into: {why}") from None
             closed[there] = why
             continue
-        names = [entry.name for entry in found if not _is_folder(entry)]
+        names = [entry.name for entry in inside if not _is_folder(entry)]
         if here and prune(names):
             continue
         files += [there / name for name in names]
-        for entry in filter(_is_folder, found):
+        for entry in filter(_is_folder, inside):
             path = there / entry.name
             if entry.is_symlink():
                 links.append(path)

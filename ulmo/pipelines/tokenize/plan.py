@@ -176,7 +176,7 @@ def plan_parts(
 
 def _part_name(place: Path) -> str:
     """The name of a part: short, also for a recording whose name is as long as can be."""
-    return f"{sha256(os.fsencode(place)).hexdigest()[:32]}{FORMATS['npy'].suffixes[0]}"
+    return f"{sha256(os.fsencode(str(place))).hexdigest()[:32]}{FORMATS['npy'].suffixes[0]}"
 
 
 def full_target(planned: Planned, file_format: str) -> Path:

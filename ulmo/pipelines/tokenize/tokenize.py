@@ -52,6 +52,7 @@ from ulmo.storage.faults import reading_error, remove_any
 from ulmo.storage.lock import LOCK, lock_path, locked, locked_name
 from ulmo.storage.names import portable
 from ulmo.storage.probe import is_probe
+from ulmo.storage.remote_path import RemotePath
 from ulmo.storage.sealed import fingerprint
 from ulmo.storage.walk import hidden_in
 from ulmo.tokenizer import Tokenizer
@@ -83,6 +84,8 @@ def tokenize_files(
     """
     job = _Job(tokenizer, options, spread, listener)
     job.check()
+    if out is None and any(isinstance(each, RemotePath) for each in sources):
+        raise UserError("nothing is written beside recordings at an address: set --out-dir")
     plan = plan_outputs(sources, out, options.file_format, options.channels, listener.left_out)
     job.check_names(plan)
     if out is not None and len(plan) > 1 and is_file_name(out, options.file_format):

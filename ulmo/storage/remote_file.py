@@ -1,0 +1,192 @@
+"""An object of a store, opened to be read: few of its bytes are in memory at a time.
+
+What has been read is kept for the next one who opens the same object, within _MOST_BYTES of this
+process: a recording is opened several times, by who reads its header, its log and its sound. Where
+no part can be asked for (a compressed archive, a web server without ranges), the whole object is
+fetched to a temporary file without a name, which goes with this process or after two others.
+"""
+
+import errno
+import io
+import os
+from collections import OrderedDict
+from tempfile import TemporaryFile
+from threading import RLock
+from typing import IO, Any
+
+from ulmo.storage.remote_path import Object, RemotePath, reaching
+from ulmo.storage.signature import ChangedError, Signature
+
+_BLOCK = 1 << 16
+_MOST_BLOCKS = 64  # of one request: those of sound read in order; of others, one
+_MOST_BYTES = 32 << 20  # kept in this process
+_MOST_COPIES = 2
+
+_Key = tuple[str, Signature]
+_blocks: OrderedDict[tuple[_Key, int], bytes] = OrderedDict()  # the latest used last
+_copies: OrderedDict[_Key, IO[bytes]] = OrderedDict()
+_lock = RLock()
+
+
+class RemoteFile(io.RawIOBase):
+    """An open object. It gives all the bytes asked for: only its end cuts a read short.
+
+    Raises ChangedError if it is another object by now, and StoreError if the store does not answer.
+    """
+
+    def __init__(self, path: RemotePath) -> None:
+        self._path = path
+        self._place = 0
+        self._next = -1  # the block behind the latest that were fetched
+        self._count = 1  # blocks to fetch at once
+        self._unchecked = False  # whether something was fetched since the store was asked
+        self._file: Any = None
+        found = self._look()
+        if found.size is None:
+            found = found._replace(size=os.fstat(self._copy(found.signature).fileno()).st_size)
+        self._found = found
+        self._key: _Key = (str(path), found.signature)
+
+    def _look(self) -> Object:
+        found = self._path.look()
+        if found.is_folder:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self._path))
+        return found
+
+    def signature(self) -> Signature:
+        """What tells whether it is still the same: the store is asked if it was read since."""
+        if self._unchecked:
+            found = self._look()
+            if found.size is None:
+                found = found._replace(size=self._found.size)
+            self._unchecked = False
+            return found.signature
+        return self._found.signature
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def tell(self) -> int:
+        """The present place."""
+        return self._place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place, and return it."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
+        if start + offset < 0:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        self._place = start + offset
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer, but for the end of the object."""
+        content = self.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def readall(self) -> bytes:
+        """All from the present place on."""
+        return self.read()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The next bytes."""
+        left = max(self._size - self._place, 0)
+        wanted = left if size is None or size < 0 else min(size, left)
+        parts = []
+        while wanted > 0:
+            number, begin = divmod(self._place, _BLOCK)
+            part = self._block(number)[begin : begin + wanted]
+            parts.append(part)
+            self._place += len(part)
+            wanted -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        super().close()
+
+    @property
+    def _size(self) -> int:
+        return self._found.size or 0
+
+    def _block(self, number: int) -> bytes:
+        """A block, from memory or from the store, which is then asked for more and more."""
+        with _lock:
+            if (known := _blocks.get((self._key, number))) is not None:
+                _blocks.move_to_end((self._key, number))
+                return known
+        self._count = min(2 * self._count, _MOST_BLOCKS) if number == self._next else 1
+        start = number * _BLOCK
+        end = min(start + self._count * _BLOCK, self._size)
+        content = self._fetch(start, end)
+        if len(content) != end - start:
+            raise self._cut()
+        self._next = number + self._count
+        with _lock:
+            for place in range(0, len(content), _BLOCK):
+                _blocks[self._key, number + place // _BLOCK] = content[place : place + _BLOCK]
+            while len(_blocks) * _BLOCK > _MOST_BYTES:
+                _blocks.popitem(last=False)
+        return content[:_BLOCK]
+
+    def _fetch(self, start: int, end: int) -> bytes:
+        with _lock:
+            copy = _copies.get(self._key)
+        if copy is None and not self._gives_parts():
+            copy = self._copy(self._found.signature)
+        if copy is None:
+            self._unchecked = True
+            with reaching(self._path):
+                self._file.seek(start)
+                try:
+                    return bytes(self._file.read(end - start))
+                except ValueError:  # a web server without ranges
+                    copy = self._copy(self._found.signature)
+        return os.pread(copy.fileno(), end - start, start)
+
+    def _gives_parts(self) -> bool:
+        """Open the object; whether the store gives parts of it."""
+        if self._file is None:
+            system, name = self._path.store()
+            with reaching(self._path):
+                self._file = system.open(name, "rb", block_size=_BLOCK, cache_type="none")
+        from fsspec.spec import AbstractBufferedFile
+
+        is_known = isinstance(self._file, io.BytesIO)
+        is_buffered = isinstance(self._file, AbstractBufferedFile)
+        return is_known or (is_buffered and self._file.size is not None)
+
+    def _copy(self, signature: Signature) -> IO[bytes]:
+        """The whole object in a file without a name."""
+        key = (str(self._path), signature)
+        with _lock:
+            if key in _copies:
+                _copies.move_to_end(key)
+                return _copies[key]
+        system, name = self._path.store()
+        self._unchecked = True
+        copy = TemporaryFile()  # noqa: SIM115
+        options = {} if self._path.has_neighbours else {"block_size": 0}  # in order, not in parts
+        with reaching(self._path), system.open(name, "rb", **options) as file:
+            while part := file.read(_MOST_BLOCKS * _BLOCK):
+                copy.write(part)
+        copy.flush()
+        with _lock:
+            _copies[key] = copy
+            while len(_copies) > _MOST_COPIES:
+                _copies.popitem(last=False)
+        return copy
+
+    def _cut(self) -> OSError:
+        self._unchecked = True
+        if self.signature() != self._found.signature:
+            return ChangedError(errno.ESTALE, "the file was changed while it was read")
+        return OSError(errno.EIO, "the store gives fewer bytes than the object has")
