@@ -36,13 +36,13 @@ from ulmo.config import ClockSettings, Limits, UserError
 @listening.full_scale_option
 @cli.option(
     "--out",
-    type=cli.PATH,
+    type=cli.SOURCE,
     group="Output",
     help="A folder, or a file: of one recording, or one table of all, as all.csv.  "
     "[default: beside each recording]",
 )
 @cli.option(
-    "--out-dir", type=cli.PATH, group="Output", help="A folder, whatever its name looks like."
+    "--out-dir", type=cli.SOURCE, group="Output", help="A folder, whatever its name looks like."
 )
 @cli.option(
     "--format",
@@ -114,6 +114,7 @@ def tokenize(
     from ulmo.jobs.outcome import count_flags
     from ulmo.pipelines.tokenize.job import TokenizeOptions
     from ulmo.pipelines.tokenize.plan import choose_output
+    from ulmo.pipelines.tokenize.store import tokenize_to_store
     from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files, tokenize_timeline
     from ulmo.preprocessing.times.names import unread_names
     from ulmo.reports.as_json import tokenize_json
@@ -126,6 +127,7 @@ def tokenize(
         tokenized_line,
     )
     from ulmo.storage.names import path_text
+    from ulmo.storage.remote_path import RemotePath
     from ulmo.tokenizer import load_tokenizer
 
     spread = spread_of(flags)
@@ -166,6 +168,10 @@ def tokenize(
         try:
             if timeline and out:
                 results, joined = tokenize_timeline(
+                    loaded, sources, wanted, out=out, spread=spread, listener=listener
+                )
+            elif isinstance(out, RemotePath):
+                results = tokenize_to_store(
                     loaded, sources, wanted, out=out, spread=spread, listener=listener
                 )
             else:

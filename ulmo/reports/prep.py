@@ -16,6 +16,7 @@ from ulmo.reports.progress import (
 )
 from ulmo.reports.sound import flag_lines
 from ulmo.storage.names import path_text
+from ulmo.storage.remote_path import RemotePath
 
 if TYPE_CHECKING:
     from ulmo.pipelines.show.show import Shown  # brings Matplotlib
@@ -51,7 +52,7 @@ def prep_summary(summary: PrepSummary, time_expansion: float = 1.0) -> str:
     lines += [untimed_line(summary.untimed, summary.recordings)] if summary.untimed else []
     lines += [unread_line(summary.unread, summary.recordings)] if summary.unread else []
     lines.append(f"output      {out_dir}")
-    if summary.tiles:
+    if summary.tiles and not isinstance(summary.out_dir, RemotePath):  # which train does not take
         lines.append(f"next        ulmo-train {out_dir} RUN_DIR")
     return "\n".join(lines)
 

@@ -17,7 +17,6 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path, PosixPath
@@ -36,7 +35,6 @@ _ONE_PROCESS = "memory"
 _TIMES: tuple[str, ...] = ("LastModified", "last_modified", "mtime", "updated", "modified", "Last-Modified")
 _TIMES += ("created", "date_time")
 _VERSIONS = ("ETag", "etag", "VersionId", "generation", "md5Hash", "content_md5", "CRC", *_TIMES)
-
 _secrets: dict[str, str] = {}  # what was given in an address, by what is shown of it
 
 
@@ -127,9 +125,19 @@ class RemotePath(PosixPath):
         return Path(*self.parts[1:])
 
     @property
+    def bucket(self) -> Self:
+        """Where it begins: s3://bucket for s3://bucket/a.wav."""
+        return type(self)(*self.parts[:2])
+
+    @property
     def has_neighbours(self) -> bool:
         """Whether the store lists names, so that a file may have another beside it."""
         return self.protocol not in _WEB
+
+    @property
+    def takes_objects(self) -> bool:
+        """Whether objects may be put below it."""
+        return self.protocol not in (*_WEB, *_ARCHIVES) and "::" not in self.parts[0]
 
     def store(self) -> tuple[Any, str]:
         """The file system of fsspec, and the name that this has there."""
@@ -318,8 +326,7 @@ def _nanoseconds(time: Any) -> int:
     """A time as stores tell it; 0 if it is none."""
     try:
         if isinstance(time, str):
-            is_web = time[:3].isalpha()
-            time = parsedate_to_datetime(time) if is_web else datetime.fromisoformat(time)
+            time = _of_web(time) if time[:3].isalpha() else datetime.fromisoformat(time)
         if isinstance(time, tuple):  # of an archive, without a zone
             return calendar.timegm((*time, 0, 0, 0)) * 10**9
         if isinstance(time, datetime):
@@ -328,6 +335,12 @@ def _nanoseconds(time: Any) -> int:
         return round(time * 10**9) if isinstance(time, int | float) else 0
     except (ValueError, TypeError, OverflowError):
         return 0
+
+
+def _of_web(time: str) -> datetime:
+    from email.utils import parsedate_to_datetime
+
+    return parsedate_to_datetime(time)
 
 
 @contextmanager
@@ -355,9 +368,11 @@ def reaching(path: RemotePath) -> Iterator[None]:
 
 def _of_file(error: Exception, shown: str) -> OSError:
     cause = error.__cause__ if isinstance(error, FileNotFoundError) else None
-    status = getattr(cause, "status", None)
-    if cause is not None and status != 404:  # fsspec hides what a web server says
-        error = PermissionError() if status in (401, 403) else OSError(f"{cause}")
+    status = getattr(cause, "status", 404)
+    if status in (401, 403):  # fsspec hides what a web server says
+        error = PermissionError()
+    elif status != 404 or isinstance(cause, OSError):
+        error = OSError(f"{cause}")
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), shown)
     if isinstance(error, PermissionError):

@@ -36,8 +36,8 @@ def walk(
     """
     if isinstance(folder, RemotePath):
         parents = cache(skip)
-        found = (each for each in folder.below() if not any(map(parents, each.parents[:-1])))
-        return Below(by_bytes(found), {}, [], [])
+        listed = (each for each in folder.below() if not any(map(parents, each.parents[:-1])))
+        return Below(by_bytes(listed), {}, [], [])
     files: list[Path] = []
     skipped: list[Path] = []
     links: list[Path] = []
@@ -47,7 +47,7 @@ def walk(
         here, there = left.pop()
         try:
             with os.scandir(folder / here) as entries:
-                inside = list(entries)
+                found = list(entries)
         except OSError as error:
             if is_of_process(error):
                 raise
@@ -56,11 +56,11 @@ def walk(
                 raise UserError(f"{folder} cannot be looked into: {why}") from None
             closed[there] = why
             continue
-        names = [entry.name for entry in inside if not _is_folder(entry)]
+        names = [entry.name for entry in found if not _is_folder(entry)]
         if here and prune(names):
             continue
         files += [there / name for name in names]
-        for entry in filter(_is_folder, inside):
+        for entry in filter(_is_folder, found):
             path = there / entry.name
             if entry.is_symlink():
                 links.append(path)

@@ -10,7 +10,7 @@ times, therefore leave the same bytes.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ulmo.config import LIMITS, AugmentSettings, ClockSettings, Limits, PrepSettings
 from ulmo.jobs.inputs import list_inputs
@@ -18,16 +18,24 @@ from ulmo.jobs.outcome import FlagCount, count_flags
 from ulmo.jobs.spread import HERE, Spread
 from ulmo.pipelines.prep.job import Source, plan_of
 from ulmo.pipelines.prep.output import PrepOutput
-from ulmo.pipelines.prep.replacement import finish_replacement
+from ulmo.pipelines.prep.replacement import TILES_TABLE, finish_replacement
 from ulmo.preprocessing.augment import check_views
 from ulmo.preprocessing.frontends import build_frontend, check_used
 from ulmo.preprocessing.spectrogram import check_sound
-from ulmo.preprocessing.store import TilesManifest
+from ulmo.preprocessing.store import BESIDE, TilesManifest
 from ulmo.preprocessing.times.clock import Clock
 from ulmo.preprocessing.times.names import unread_names
 from ulmo.storage.atomic import make_folder
 from ulmo.storage.lock import LOCK, locked
+from ulmo.storage.manifest import TABLE
 from ulmo.storage.names import portable
+from ulmo.storage.remote_output import Records, staged_output
+from ulmo.storage.remote_path import RemotePath
+
+
+_RECORDS = Records(
+    "prep.json", ".prep.jsonl", (TILES_TABLE, TABLE), ("tokenize.json",), replacing=BESIDE
+)
 
 
 class PrepSummary(NamedTuple):
@@ -63,11 +71,17 @@ def prepare(
     """Prepare every recording below a folder, where `spread` says.
 
     `progress` is called with the bytes of all recordings, and returns a callback taking the bytes
-    done since its last call. With `accept_changes`, recordings of a complete output that changed or
+    done since its last call. `out_dir` may be in a store (remote_output.py). With `accept_changes`, recordings of a complete output that changed or
     are gone are no error: the output becomes that of the present ones. Raises UserError for
     settings that cannot be met, for folders that do not fit and for an output that was made with
     other settings.
     """
+    if isinstance(out_dir, RemotePath):
+        options: dict[str, Any] = {"spread": spread, "accept_changes": accept_changes}
+        options |= {"augment": augment, "clock": clock, "limits": limits, "progress": progress}
+        with staged_output(out_dir, _RECORDS) as folder:
+            summary = prepare(audio_dir, folder, settings, **options)
+        return summary._replace(out_dir=out_dir)
     augment = augment or AugmentSettings()
     clock = clock or ClockSettings()
     check_sound(settings, limits)

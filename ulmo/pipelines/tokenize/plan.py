@@ -16,6 +16,7 @@ from ulmo.formats.publish import is_file_name, name_obstacle, output_paths, part
 from ulmo.jobs.inputs import Found, InputFile, find_sources, input_file
 from ulmo.storage.atomic import make_folder
 from ulmo.storage.names import portable
+from ulmo.storage.remote_path import RemotePath
 
 _OF_CHANNEL = re.compile(rf"\.ch\d+(?={re.escape(STEM)})")
 _FILE_SUFFIXES = {Path(suffix).suffix for kind in FORMATS.values() for suffix in kind.suffixes}
@@ -203,10 +204,15 @@ def choose_output(out: Path | None, out_dir: Path | None) -> Path | None:
 
     A new folder with a name like a file's is made here: later steps look for an existing folder.
     """
+    if out is not None and out_dir is not None:
+        raise UserError("--out and --out-dir are two outputs: give one")
+    chosen = out if out_dir is None else out_dir
+    if isinstance(chosen, RemotePath):
+        if chosen.suffix in _FILE_SUFFIXES:
+            raise UserError(f"{chosen} is a file's name: at an address, ulmo writes folders alone")
+        return chosen
     if out_dir is None:
         return out
-    if out is not None:
-        raise UserError("--out and --out-dir are two outputs: give one")
     if out_dir.suffix in _FILE_SUFFIXES:
         make_folder(out_dir, "choose another --out-dir")
     return out_dir

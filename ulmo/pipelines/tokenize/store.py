@@ -1,0 +1,40 @@
+"""Tokens of recordings, written to an output in a store, such as s3://bucket/tokens."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ulmo.formats.places import JOURNAL, MANIFEST
+from ulmo.jobs.spread import BY_FILES, Spread
+from ulmo.pipelines.tokenize.job import Result, TokenizeOptions
+from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files
+from ulmo.storage.manifest import TABLE
+from ulmo.storage.remote_output import Records, staged_output
+from ulmo.storage.remote_path import RemotePath
+from ulmo.tokenizer import Tokenizer
+
+_RECORDS = Records(MANIFEST, JOURNAL, (TABLE,), ("prep.json",))
+
+
+def tokenize_to_store(
+    tokenizer: Tokenizer,
+    sources: Sequence[Path],
+    options: TokenizeOptions,
+    *,
+    out: RemotePath,
+    spread: Spread = BY_FILES,
+    listener: Listener,
+) -> list[Result]:
+    """As `tokenize_files`, to a folder of this computer that is put into the store."""
+    with staged_output(out, _RECORDS) as folder:
+
+        def named(result: Result) -> Result:
+            return result._replace(outputs=[out / p.relative_to(folder) for p in result.outputs])
+
+        heard = listener._replace(
+            done=lambda result: listener.done(named(result)),
+            warn=lambda line: listener.warn(line.replace(str(folder), str(out))),
+        )
+        results = tokenize_files(
+            tokenizer, sources, options, out=folder, spread=spread, listener=heard
+        )
+    return [named(result) for result in results]
