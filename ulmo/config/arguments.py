@@ -49,8 +49,8 @@ def path_argument(name: str, value: Any) -> Path:
         text = os.fsdecode(value)
         if ADDRESS.match(text):
             raise UserError(
-                f"{printable(text)} is an address, and ulmo works with files here: mount that storage, "
-                "or copy what you need from it, and give the path"
+                f"{printable(text)} is an address, and ulmo works with files here: mount that "
+                "storage, or copy what you need from it, and give the path"
             )
         return Path(text)
     raise _wrong(name, value, "a path: a text or a pathlib.Path")

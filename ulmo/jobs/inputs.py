@@ -14,6 +14,7 @@ from ulmo.storage.plain_file import is_of_process, open_file, signature_of
 from ulmo.storage.remote_path import RemotePath
 from ulmo.storage.sealed import fingerprint
 from ulmo.storage.sidecar import Stamp, read_sidecar
+from ulmo.storage.together import together
 from ulmo.storage.walk import by_bytes, walk
 
 _SUFFIXES = frozenset(
@@ -180,7 +181,8 @@ def list_inputs(
 ) -> list[InputFile]:
     """Describe every recording below a folder, as find_recordings finds them."""
     found = find_recordings(audio_dir, skip=out_dir, left_out=left_out)
-    return [input_file(path, audio_dir) for path in found]
+    is_remote = isinstance(audio_dir, RemotePath)
+    return together(lambda path: input_file(path, audio_dir), found, at_once=is_remote)
 
 
 def input_file(path: Path, folder: Path = Path()) -> InputFile:

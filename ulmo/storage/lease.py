@@ -18,7 +18,8 @@ from pydantic import ValidationError
 
 from ulmo.config import JobError, Settings
 from ulmo.storage.lock import LockError
-from ulmo.storage.remote_path import RemotePath, reaching
+from ulmo.storage.remote_path import RemotePath
+from ulmo.storage.store_answers import reaching
 
 LEASE = ".ulmo-lease.json"
 LEASE_SECONDS = 150.0

@@ -14,8 +14,9 @@ from tempfile import TemporaryFile
 from threading import RLock
 from typing import IO, Any
 
-from ulmo.storage.remote_path import Object, RemotePath, reaching
+from ulmo.storage.remote_path import RemotePath
 from ulmo.storage.signature import ChangedError, Signature
+from ulmo.storage.store_answers import Object, reaching
 
 _BLOCK = 1 << 16
 _MOST_BLOCKS = 64  # of one request: those of sound read in order; of others, one

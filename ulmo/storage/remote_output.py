@@ -22,18 +22,21 @@ from threading import Event, Thread
 from typing import NamedTuple
 
 from ulmo.config import JobError, UserError
-from ulmo.storage.atomic import is_temporary, make_folder
+from ulmo.storage.atomic import is_temporary, make_folder, make_folders
 from ulmo.storage.lease import LEASE, Lease
 from ulmo.storage.lock import locked, locked_name
 from ulmo.storage.names import path_text, portable
 from ulmo.storage.plain_file import append_to, create_file, lexists, signature_at
 from ulmo.storage.probe import is_probe
-from ulmo.storage.remote_path import RemotePath, reaching
+from ulmo.storage.remote_path import RemotePath
 from ulmo.storage.removal import remove_if_possible
+from ulmo.storage.store_answers import reaching
+from ulmo.storage.together import together
 from ulmo.storage.walk import walk
 
 STAGING = "ULMO_STAGING"  # a folder for outputs on their way to a store, in place of the cache
 _BATCH = 256  # files that are put together
+_COPIED_BYTES = 1 << 22
 _EVERY_SECONDS = 10.0
 _MOST_SHARE = 0.05  # of the time, to look for files to be put
 _Seen = tuple[int, ...]  # size, time and inode of a file that was put
@@ -164,17 +167,22 @@ class _Mirror:
             shutil.rmtree(self._folder)
         self._known = {}
         names = [each for each in self._out.below() if str(each) != LEASE]
+        for each in {name.parent for name in names}:
+            make_folders(self._folder / each)
         for first in range(0, len(names), _BATCH):
             batch = names[first : first + _BATCH]
-            for each in {name.parent for name in batch}:
-                make_folder(self._folder / each)
-            system, top = self._out.store()
-            with reaching(self._out):
-                system.get(
-                    [f"{top}/{name}" for name in batch], [f"{self._folder / n}" for n in batch]
-                )
+            together(self._fetch, batch)
             self._note([str(name) for name in batch], [self._seen(name) for name in batch])
-        (self._base / "ready").touch()
+        create_file(self._base / "ready").close()
+
+    def _fetch(self, name: Path) -> None:
+        system, top = self._out.store()
+        with (
+            reaching(self._out / name),
+            system.open(f"{top}/{name}", "rb") as source,
+            create_file(self._folder / name) as file,
+        ):
+            shutil.copyfileobj(source, file, _COPIED_BYTES)
 
     @contextmanager
     def putting(self) -> Iterator[None]:

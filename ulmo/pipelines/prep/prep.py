@@ -32,7 +32,6 @@ from ulmo.storage.names import portable
 from ulmo.storage.remote_output import Records, staged_output
 from ulmo.storage.remote_path import RemotePath
 
-
 _RECORDS = Records(
     "prep.json", ".prep.jsonl", (TILES_TABLE, TABLE), ("tokenize.json",), replacing=BESIDE
 )
@@ -68,10 +67,10 @@ def prepare(
     limits: Limits = LIMITS,
     progress: Callable[[int], Callable[[int], None]] = lambda _: lambda _: None,
 ) -> PrepSummary:
-    """Prepare every recording below a folder, where `spread` says.
+    """Prepare every recording below a folder, where `spread` says; both folders may be in a store.
 
     `progress` is called with the bytes of all recordings, and returns a callback taking the bytes
-    done since its last call. `out_dir` may be in a store (remote_output.py). With `accept_changes`, recordings of a complete output that changed or
+    done since its last call. With `accept_changes`, recordings of a complete output that changed or
     are gone are no error: the output becomes that of the present ones. Raises UserError for
     settings that cannot be met, for folders that do not fit and for an output that was made with
     other settings.

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
@@ -17,6 +17,7 @@ from ulmo.jobs.inputs import Found, InputFile, find_sources, input_file
 from ulmo.storage.atomic import make_folder
 from ulmo.storage.names import portable
 from ulmo.storage.remote_path import RemotePath
+from ulmo.storage.together import together
 
 _OF_CHANNEL = re.compile(rf"\.ch\d+(?={re.escape(STEM)})")
 _FILE_SUFFIXES = {Path(suffix).suffix for kind in FORMATS.values() for suffix in kind.suffixes}
@@ -38,11 +39,6 @@ class Planned(NamedTuple):
     def known_as(self) -> Path:
         """The path in its row and its header. That of a part is replaced once it is joined."""
         return self.place or self.name
-
-    def keyed(self, settings: str) -> Self:
-        """The same with its key: that of the file as it is now; `settings` is their hash."""
-        planned = self._replace(settings=settings)
-        return planned._replace(key=planned.key_of(input_file(self.source)))
 
     def key_of(self, file: InputFile) -> str:
         """A hash of a file in the place of the source, of all places and of the settings."""
@@ -72,6 +68,8 @@ def plan_outputs(
     """
     if out is not None and out.suffix in _FILE_SUFFIXES and not out.is_dir():
         output_paths(out, file_format)
+    if out is None and any(isinstance(each, RemotePath) for each in sources):
+        raise UserError("nothing is written beside recordings at an address: set --out-dir")
     found = find_sources(sources, out, left_out)
     if out is not None and is_file_name(out, file_format):
         if len(found) != 1:
@@ -117,6 +115,17 @@ def _plan_below(
         )
         for each, target in zip(found, targets, strict=True)
     ]
+
+
+def keyed(plan: Sequence[Planned], settings: str) -> list[Planned]:
+    """The plan with its keys: those of the files as they are now; `settings` is their hash."""
+
+    def with_key(planned: Planned) -> Planned:
+        planned = planned._replace(settings=settings)
+        return planned._replace(key=planned.key_of(input_file(planned.source)))
+
+    are_remote = any(isinstance(planned.source, RemotePath) for planned in plan)
+    return together(with_key, plan, at_once=are_remote)
 
 
 def _without_long_names(plan: Iterable[Planned], file_format: str) -> list[Planned]:

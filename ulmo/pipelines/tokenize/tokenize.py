@@ -43,7 +43,14 @@ from ulmo.pipelines.tokenize.batch import each_result, size_of
 from ulmo.pipelines.tokenize.earlier import Earlier, is_as_written
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, by_name, tokenize_recording
 from ulmo.pipelines.tokenize.parts import Parts, made_of, parts_of, stays
-from ulmo.pipelines.tokenize.plan import Planned, full_target, keep_apart, plan_outputs, plan_parts
+from ulmo.pipelines.tokenize.plan import (
+    Planned,
+    full_target,
+    keep_apart,
+    keyed,
+    plan_outputs,
+    plan_parts,
+)
 from ulmo.pipelines.tokenize.timeline_file import Timeline, TimelineOutput, survey
 from ulmo.preprocessing.reading.audio import check_channels
 from ulmo.preprocessing.times.clock import Clock
@@ -52,7 +59,6 @@ from ulmo.storage.faults import reading_error, remove_any
 from ulmo.storage.lock import LOCK, lock_path, locked, locked_name
 from ulmo.storage.names import portable
 from ulmo.storage.probe import is_probe
-from ulmo.storage.remote_path import RemotePath
 from ulmo.storage.sealed import fingerprint
 from ulmo.storage.walk import hidden_in
 from ulmo.tokenizer import Tokenizer
@@ -84,8 +90,6 @@ def tokenize_files(
     """
     job = _Job(tokenizer, options, spread, listener)
     job.check()
-    if out is None and any(isinstance(each, RemotePath) for each in sources):
-        raise UserError("nothing is written beside recordings at an address: set --out-dir")
     plan = plan_outputs(sources, out, options.file_format, options.channels, listener.left_out)
     job.check_names(plan)
     if out is not None and len(plan) > 1 and is_file_name(out, options.file_format):
@@ -102,8 +106,7 @@ def tokenize_files(
                 made[planned] = result
         return [made[planned] for planned in plan]
     manifest = job.manifest()
-    settings = fingerprint(manifest.deciding())
-    plan = [planned.keyed(settings) for planned in plan]
+    plan = keyed(plan, fingerprint(manifest.deciding()))
     ledger = folder_ledger(out).resume(manifest, out)
     for line in foreign_lines(out, options.file_format):
         listener.warn(line)
@@ -136,8 +139,7 @@ def _tokenize_corpus(job: "_Job", plan: Sequence[Planned], out: Path) -> list[Re
     parts = job._replace(
         options=job.options._replace(file_format="npy"), listener=job.listener._replace(done=done)
     )
-    settings = fingerprint(parts.manifest().deciding())
-    plan = [planned.keyed(settings) for planned in plan]
+    plan = keyed(plan, fingerprint(parts.manifest().deciding()))
     outputs = output_paths(out, job.options.file_format)
     _check_places(out, (*outputs.files, outputs.header, outputs.vocabulary))
     check_outputs(outputs)
@@ -189,9 +191,8 @@ def tokenize_timeline(
         )
     alone = options._replace(file_format="npy", labelling=ALL_RUNS, gaps="omit")
     parts = job._replace(options=alone)
-    settings = fingerprint(parts.manifest().deciding())
     found = plan_parts(sources, out, options.file_format, listener.left_out)
-    plan = [planned.keyed(settings) for planned in found]
+    plan = keyed(found, fingerprint(parts.manifest().deciding()))
     job.check_names(plan)
 
     def opened() -> TimelineOutput:
