@@ -314,8 +314,8 @@ def test_after_an_interrupt_nothing_is_said_of_files_that_cannot_be_finished(mon
     "line",
     [
         "tokenize sound --tokenizer s3://b/x.wav",
-        "repeats sound --out s3://b/x.csv",
-        "eval run s3://b/tiles",
+        "repeats sound --out s3://b/x.wav",
+        "eval run s3://b/x.wav",
         "verify s3://b/x.wav",
         "look s3://b/x.wav",
         "lm score s3://b/x.wav",

@@ -365,7 +365,14 @@ def _source(name: str, value: Any) -> Path:
     return path_argument(name, value)
 
 
+def _output(name: str, value: Any) -> Path:
+    if isinstance(value, str) and value.lower().startswith("memory://"):
+        raise UserError(f"{value} would be gone with this command: choose a folder, or a store")
+    return _source(name, value)
+
+
 SOURCE = _Path(_source)  # or an address, such as s3://bucket/a.wav
+OUTPUT = _Path(_output)  # the same, of what lasts
 BUNDLE = _Path(place_argument)  # or hf://owner/name[@revision], which stays a text
 config_option = option(
     "--config",

@@ -20,7 +20,7 @@ from ulmo.config import AugmentSettings, ClockSettings, Limits, PrepSettings, to
 )
 @cli.version_option
 @click.argument("audio_dir", type=cli.SOURCE)
-@click.argument("out_dir", type=cli.SOURCE)
+@click.argument("out_dir", type=cli.OUTPUT)
 @cli.settings_options(PrepSettings)
 @cli.settings_options(AugmentSettings)
 @cli.settings_options(ClockSettings)

@@ -36,13 +36,13 @@ from ulmo.config import ClockSettings, Limits, UserError
 @listening.full_scale_option
 @cli.option(
     "--out",
-    type=cli.SOURCE,
+    type=cli.OUTPUT,
     group="Output",
     help="A folder, or a file: of one recording, or one table of all, as all.csv.  "
     "[default: beside each recording]",
 )
 @cli.option(
-    "--out-dir", type=cli.SOURCE, group="Output", help="A folder, whatever its name looks like."
+    "--out-dir", type=cli.OUTPUT, group="Output", help="A folder, whatever its name looks like."
 )
 @cli.option(
     "--format",
