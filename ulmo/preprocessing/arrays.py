@@ -27,6 +27,7 @@ from ulmo.preprocessing.reading.audio import (
 )
 from ulmo.preprocessing.reading.parts import MAX_CHANNELS, RATES
 from ulmo.preprocessing.reading.quality import FAR_BEYOND
+from ulmo.storage.remote_path import source_argument
 
 Samples = NDArray[Any]
 SCALED = (np.int8, np.int16, np.int32)  # integers whose full scale is that of their type
@@ -57,7 +58,7 @@ def read_source(source: Any, sample_rate: int | None = None) -> Given:
     if isinstance(source, Mapping):
         return _of_mapping(source, sample_rate)
     if isinstance(source, str | os.PathLike):
-        return Given(Path(os.fsdecode(source)))
+        return Given(source_argument("source", source))
     if isinstance(source, bytes | bytearray) or _is_bytes(source):
         return Given(io.BytesIO(source))
     if hasattr(source, "get_all_samples"):

@@ -82,7 +82,7 @@ class Lease:
 
     def check(self) -> None:
         """Raise JobError unless this job may still write."""
-        if self._is_lost or time.monotonic() - self._renewed > LEASE_SECONDS / 2:
+        if self._is_lost or time.time() - self._renewed > LEASE_SECONDS / 2:
             raise JobError(
                 f"{self._out} is written by another job by now, or cannot be reached: "
                 "run the same command again to go on"
@@ -97,7 +97,7 @@ class Lease:
             self._remove()
         with suppress(FileExistsError):  # another job was faster
             self._put(mode="overwrite" if was_ours else "create")
-        self._renewed = time.monotonic()
+        self._renewed = time.time()
         holder = self._read()
         if holder is None or holder.owner != self._owner:
             raise self._taken(holder)
@@ -111,7 +111,7 @@ class Lease:
                     self._is_lost = True
                     return
                 self._put()
-                self._renewed = time.monotonic()
+                self._renewed = time.time()
 
     def _read(self) -> _Holder | None:
         """Who holds it, or held it last; None if nobody did."""

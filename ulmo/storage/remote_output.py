@@ -71,7 +71,9 @@ def staged_output(out: RemotePath, records: Records) -> Iterator[Path]:
         try:
             _check_free(out, records)
             with lease.held(lambda: mirror.is_unfinished) as was_ours:
-                if not was_ours or not lexists(base / "ready"):
+                if was_ours and lexists(base / "ready"):
+                    mirror.go_on()
+                else:
                     mirror.fetch()
                 with mirror.putting():
                     yield base / "output"
@@ -158,6 +160,12 @@ class _Mirror:
             for name, each in zip(names, seen, strict=True):
                 self._known[name] = each
                 file.write(f"\n{json.dumps([name, each])}\n".encode())
+
+    def go_on(self) -> None:
+        """Go on from the folder: what has gone from the store meanwhile is put again."""
+        there = {str(name) for name in self._out.below()}
+        gone = [name for name, seen in self._known.items() if seen and name not in there]
+        self._note(gone, [None] * len(gone))
 
     def fetch(self) -> None:
         """Make the folder anew from what is in the store."""
