@@ -42,6 +42,7 @@ _SYSTEM = frozenset(
     | {"__macosx", "network trash folder", "temporary items"}
     | {"@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot"}  # network drives
 )
+_sizes: dict[Path, int] = {}  # of objects in stores
 _END_BYTES = 4096  # at either end of a file, to recognise it by
 
 
@@ -185,6 +186,25 @@ def list_inputs(
     return together(lambda path: input_file(path, audio_dir), found, at_once=is_remote)
 
 
+def sizes_of(paths: Sequence[Path]) -> list[int]:
+    """Bytes of files, for progress; 0 of one that cannot be looked at."""
+    are_remote = any(isinstance(path, RemotePath) for path in paths)
+    return together(size_of, paths, at_once=are_remote)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, for progress; 0 if it cannot be looked at.
+
+    Of an object, they are those that `input_file` has seen, if it has: a store is not asked again.
+    """
+    if path in _sizes:
+        return _sizes[path]
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def input_file(path: Path, folder: Path = Path()) -> InputFile:
     """Describe a recording, by its path below a folder.
 
@@ -197,6 +217,8 @@ def input_file(path: Path, folder: Path = Path()) -> InputFile:
             first = file.read(_END_BYTES)
             file.seek(max(found.size - _END_BYTES, 0))
             ends = first + file.read(_END_BYTES)
+        if isinstance(folder / path, RemotePath):
+            _sizes[folder / path] = found.size
     except OSError as error:
         if is_of_process(error):
             raise

@@ -11,7 +11,7 @@ from ulmo.formats.base import MOST_NAME
 from ulmo.formats.folder import folder_ledger
 from ulmo.formats.places import MANIFEST
 from ulmo.formats.read import read_corpus
-from ulmo.jobs.inputs import Found, find_sources
+from ulmo.jobs.inputs import Found, find_sources, sizes_of
 from ulmo.jobs.progress import Progress
 from ulmo.jobs.spread import BY_FILES, Spread
 from ulmo.listening.listen import Given, Job, Listened, Wanted, listen
@@ -71,7 +71,7 @@ class Sources(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes of all recordings."""
-        return sum(_size_of(each.source) for each in self.found)
+        return sum(sizes_of([each.source for each in self.found]))
 
     def jobs(self) -> Iterator[Job]:
         """Each recording, or each of its channels whose tokens are stored.
@@ -155,11 +155,3 @@ def _long_name(found: Found) -> tuple[str, str] | None:
         return None
     detail = f"its name has {length} characters, and the table, which repeats it, takes {MOST_NAME}"
     return "unwritable", f"{detail}: name its folder instead"
-
-
-def _size_of(path: Path) -> int:
-    """Bytes of a file; 0 if it cannot be looked at."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

@@ -10,10 +10,12 @@ import errno
 import io
 import os
 from collections import OrderedDict
+from contextlib import suppress
 from tempfile import TemporaryFile
 from threading import RLock
 from typing import IO, Any
 
+from ulmo.storage.address import ARCHIVES
 from ulmo.storage.remote_path import RemotePath
 from ulmo.storage.signature import ChangedError, Signature
 from ulmo.storage.store_answers import Object, reaching
@@ -41,7 +43,7 @@ class RemoteFile(io.RawIOBase):
         self._next = -1  # the block behind the latest that were fetched
         self._count = 1  # blocks to fetch at once
         self._unchecked = False  # whether something was fetched since the store was asked
-        self._file: Any = None
+        self._file: Any = None  # of a web server
         found = self._look()
         if found.size is None:
             found = found._replace(size=os.fstat(self._copy(found.signature).fileno()).st_size)
@@ -141,29 +143,28 @@ class RemoteFile(io.RawIOBase):
     def _fetch(self, start: int, end: int) -> bytes:
         with _lock:
             copy = _copies.get(self._key)
-        if copy is None and not self._gives_parts():
-            copy = self._copy(self._found.signature)
         if copy is None:
-            self._unchecked = True
-            with reaching(self._path):
-                self._file.seek(start)
-                try:
-                    return bytes(self._file.read(end - start))
-                except ValueError:  # a web server without ranges
-                    copy = self._copy(self._found.signature)
+            if (found := self._part(start, end)) is not None:
+                return found
+            copy = self._copy(self._found.signature)
         return os.pread(copy.fileno(), end - start, start)
 
-    def _gives_parts(self) -> bool:
-        """Open the object; whether the store gives parts of it."""
-        if self._file is None:
-            system, name = self._path.store()
-            with reaching(self._path):
+    def _part(self, start: int, end: int) -> bytes | None:
+        """A part of the object; None where no part can be asked for."""
+        if self._path.protocol in ARCHIVES:
+            return None
+        system, name = self._path.store()
+        self._unchecked = True
+        with reaching(self._path):
+            if self._path.has_neighbours:
+                return bytes(system.cat_file(name, start=start, end=end))
+            if self._file is None:
                 self._file = system.open(name, "rb", block_size=_BLOCK, cache_type="none")
-        from fsspec.spec import AbstractBufferedFile
-
-        is_known = isinstance(self._file, io.BytesIO)
-        is_buffered = isinstance(self._file, AbstractBufferedFile)
-        return is_known or (is_buffered and self._file.size is not None)
+            if self._file.size is not None:
+                self._file.seek(start)
+                with suppress(ValueError):  # a web server without ranges
+                    return bytes(self._file.read(end - start))
+        return None
 
     def _copy(self, signature: Signature) -> IO[bytes]:
         """The whole object in a file without a name."""

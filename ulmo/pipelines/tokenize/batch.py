@@ -7,11 +7,11 @@ to read and to encode. So one recording is read while the files of those before 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from threading import Lock
 from typing import Self, TypeVar
 
 from ulmo.jobs.executor import Executor
+from ulmo.jobs.inputs import size_of
 from ulmo.pipelines.tokenize.plan import Planned
 
 R = TypeVar("R")
@@ -64,14 +64,6 @@ def in_batches(plan: Iterable[Planned], count: int, workers: int) -> Iterator[li
             batch, size = [], 0
     if batch:
         yield batch
-
-
-def size_of(path: Path) -> int:
-    """Bytes of a file; 0 if it cannot be looked at."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 def each_result(

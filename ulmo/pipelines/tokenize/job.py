@@ -23,11 +23,11 @@ from ulmo.formats.publish import (
     stream_paths,
     tokens_hash,
 )
-from ulmo.jobs.inputs import InputFile, input_file
+from ulmo.jobs.inputs import InputFile, input_file, size_of
 from ulmo.jobs.outcome import Tokenized
 from ulmo.jobs.progress import ReadingProgress, lost_with
 from ulmo.listening.worker_tokenizer import opened
-from ulmo.pipelines.tokenize.batch import Turn, size_of
+from ulmo.pipelines.tokenize.batch import Turn
 from ulmo.pipelines.tokenize.pieces import Piece, read_held, write_joined
 from ulmo.pipelines.tokenize.plan import Planned
 from ulmo.pipelines.tokenize.timeline import Recorded

@@ -35,11 +35,11 @@ from ulmo.formats.publish import (
     stream_paths,
 )
 from ulmo.formats.readme import foreign_lines, lacks_readme, write_readme
-from ulmo.jobs.inputs import input_file
+from ulmo.jobs.inputs import input_file, sizes_of
 from ulmo.jobs.progress import Progress
 from ulmo.jobs.spread import BY_FILES, HERE, Spread
 from ulmo.listening.worker_tokenizer import for_jobs
-from ulmo.pipelines.tokenize.batch import each_result, size_of
+from ulmo.pipelines.tokenize.batch import each_result
 from ulmo.pipelines.tokenize.earlier import Earlier, is_as_written
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, by_name, tokenize_recording
 from ulmo.pipelines.tokenize.parts import Parts, made_of, parts_of, stays
@@ -383,7 +383,7 @@ class _Job(NamedTuple):
     ) -> Generator[tuple[Planned, Result], None, None]:
         """Each recording as it ends, which with several workers is not the order of the plan."""
         tokenizer, ready = for_jobs(self.tokenizer, self.spread, len(plan))
-        size = sum(size_of(planned.source) for planned in plan)
+        size = sum(sizes_of([planned.source for planned in plan]))
         first, later = earlier.in_turn(plan) if earlier else (plan, [])
         with self.spread.open(
             len(plan),
