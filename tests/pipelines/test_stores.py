@@ -1,5 +1,6 @@
 """Recordings and outputs in stores: the rows, refusals and bytes of a run on local files."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -124,6 +125,31 @@ def test_the_record_comes_last(field, tokenizer, monkeypatch):
     assert put.count("prep.json") == 1
     to_store(tokenizer, field, out=store.at("tokens"))
     assert put[-2:] == ["recordings.parquet", "tokenize.json"]
+
+
+def test_what_a_record_names_is_there_while_an_output_changes(field, monkeypatch):
+    """A complete record is that of all objects there: before, or after."""
+    store, whole, put = open_store("memory"), [], []
+    out = store.at("tiles")
+    prepare(field, out, TINY)
+    before = store.contents("tiles")
+
+    def putting(self, here, there, **_):
+        for each, name in zip(here, there, strict=True):
+            self.pipe_file(name, Path(each).read_bytes())
+            put.append(Path(name).name)
+            found = store.contents("tiles")
+            if json.loads(found["prep.json"])["complete"]:
+                whole.append(found)
+
+    monkeypatch.setattr(type(store.system), "put", putting)
+    (field / "a" / "0.wav").unlink()
+    write(field / "b.wav", noise(RATE * 3, 7))
+    prepare(field, out, TINY, accept_changes=True)
+    after = store.contents("tiles")
+    assert after != before
+    assert len(put) >= 4
+    assert [found.items() >= after.items() for found in whole] == [True]
 
 
 @pytest.mark.parametrize("name", ["none", "none/a.wav"])

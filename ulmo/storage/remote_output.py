@@ -30,6 +30,7 @@ from ulmo.storage.plain_file import append_to, create_file, lexists, signature_a
 from ulmo.storage.probe import is_probe
 from ulmo.storage.remote_path import RemotePath
 from ulmo.storage.removal import remove_if_possible
+from ulmo.storage.sealed import seal, sealed_values
 from ulmo.storage.store_answers import reaching
 from ulmo.storage.together import together
 from ulmo.storage.walk import walk
@@ -85,7 +86,7 @@ def staged_output(out: RemotePath, records: Records) -> Iterator[Path]:
 
 def _staging() -> Path:
     if named := os.environ.get(STAGING):
-        return Path(named)
+        return Path(named).absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ulmo" / "outputs"
 
 
@@ -228,11 +229,13 @@ class _Mirror:
     def finish(self) -> None:
         """Put what is there, the record last, and remove what the job has removed."""
         objects, last = self._objects(), self._last()
+        files = {str(name): self._seen(name) for name in (*objects, *last)}
+        if self._records.manifest in self._known and files != self._known:
+            self._pipe(self._records.manifest, _unfinished(self._content(self._records.manifest)))
         self._put(objects)
         for name in last:
             self._put([name])
-        left = {str(name) for name in (*objects, *last)}
-        for gone in [each for each in self._known if each not in left]:
+        for gone in [each for each in self._known if each not in files]:
             self._lease.check()
             system, top = self._out.store()
             with suppress(FileNotFoundError), reaching(self._out):
@@ -290,9 +293,15 @@ class _Mirror:
 
 
 def _is_unfinished(manifest: bytes | None) -> bool:
-    with suppress(ValueError, AttributeError):
-        return json.loads(manifest or b"{}").get("complete") is False
-    return False
+    return (sealed_values(manifest or b"") or {}).get("complete") is False
+
+
+def _unfinished(manifest: bytes | None) -> bytes:
+    """The same manifest, of an output that is being changed: it names nothing."""
+    values = sealed_values(manifest or b"") or {}
+    values |= {"complete": False, "hashes": {}}
+    values.pop("checksum", None)
+    return seal(json.dumps(values, indent=2, allow_nan=False))
 
 
 def _is_passing(path: Path) -> bool:
