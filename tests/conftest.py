@@ -32,7 +32,7 @@ LONGEST = (
     *("test_train", "test_crash", "test_contract", "test_lm_train", "test_look_browser"),
     *("test_devices", "test_hostile", "test_prep", "test_surroundings", "test_find_repeats"),
     *("test_benchmark", "test_evaluate", "test_vqvae", "test_kept_tokens", "test_show"),
-    *("test_extras", "test_without_posix"),
+    *("test_extras", "test_without_posix", "test_stores"),
 )
 # Long tests of lines that others reach: without coverage they take two thirds of the time, as it
 # counts each line of TensorFlow and Matplotlib, too.

@@ -3,6 +3,9 @@
 import os
 import pickle
 import random
+import re
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -87,10 +90,29 @@ def test_it_is_no_path_of_this_computer(tmp_path, monkeypatch):
     ],
 )
 def test_what_cannot_be_reached_is_said_in_one_line(address, words, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "gcsfs", None)
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(UserError, match=words) as raised:
         remote_path(address)
     assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("package", "address", "words"),
+    [
+        ("fsspec", "zip://a.wav::b.zip", "this needs fsspec, .*: pip install 'ulmo.urls.'"),
+        ("s3fs", "s3://b/a.wav", "needs s3fs, .*: pip install 'ulmo.s3.'"),
+    ],
+)
+def test_without_its_extra_a_line_says_what_to_install(package, address, words):
+    code = (
+        "import sys; sys.modules[sys.argv[1]] = None\n"
+        "from ulmo.cli.main import ulmo; ulmo(['tokenize', sys.argv[2], '--out-dir', 'x'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, package, address], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert re.fullmatch(f"ulmo: .*{words}\n", done.stderr)
 
 
 def test_two_addresses_that_look_the_same_are_refused():

@@ -48,7 +48,8 @@ def prep(
 ) -> None:
     """Turn every recording below AUDIO_DIR into tiles in OUT_DIR.
 
-    If it was interrupted, run the same command again to go on.
+    Both may lie in a store, as s3://bucket/field (docs/urls.md). If it was interrupted, run the
+    same command again to go on.
     """
     settings = PrepSettings.read(cli.merged(config, "prep", cli.given(flags, PrepSettings)))
     augment = AugmentSettings.read(cli.merged(config, "augment", cli.given(flags, AugmentSettings)))

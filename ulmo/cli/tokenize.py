@@ -106,8 +106,9 @@ def tokenize(
 ) -> None:
     """Write the tokens of each recording: x.wav becomes x.tokens.npy, int32 (time, band).
 
-    All recordings below a FOLDER are taken. With a folder as output, run the same command again to
-    go on after an interruption.
+    All recordings below a FOLDER are taken, which may lie in a store, as s3://bucket/field
+    (docs/urls.md). With a folder as output, run the same command again to go on after an
+    interruption.
     """
     from ulmo.formats.base import Labelling
     from ulmo.formats.publish import format_of
