@@ -74,6 +74,18 @@ def s3_server():
             server.stop()
 
 
+@contextmanager
+def s3_without_rights():
+    """Let the S3 server refuse every request: nobody has rights there."""
+    from moto import settings
+    from moto.core.responses import ActionAuthenticatorMixin
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)
+        patch.setattr(ActionAuthenticatorMixin, "request_count", 0)
+        yield
+
+
 def open_store(protocol: str) -> Store:
     """An empty store; that of S3 needs a server."""
     system = fsspec.filesystem(protocol, skip_instance_cache=True, use_listings_cache=False)

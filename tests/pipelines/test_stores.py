@@ -1,5 +1,6 @@
 """Recordings and outputs in stores: the rows, refusals and bytes of a run on local files."""
 
+import errno
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from tests.commands import TINY as TINY_OPTIONS
 from tests.commands import assert_refused, run
 from tests.pipelines.recordings import RATE, TINY, contents, noise, rows_of, write
 from tests.pipelines.tokenizing import quiet, tokenize
-from tests.stores import BUCKET, open_store, s3_server, web_server
+from tests.stores import BUCKET, open_store, s3_server, s3_without_rights, web_server
 from ulmo.cli.main import ulmo
 from ulmo.config import JobError, UserError
 from ulmo.jobs.spread import HERE, Spread
@@ -164,6 +165,37 @@ def test_what_is_not_there(store, name, tokenizer, tmp_path):
     with pytest.raises(UserError, match="other exists and holds other things"):
         prepare(Path("data_samples"), store.at("other"), TINY)
     assert store.contents("other") == {"notes.txt": b"mine"}
+
+
+def test_without_rights(s3, field, tmp_path):
+    s3.put("rights/a.wav", b"1")
+    with s3_without_rights():
+        for words in (
+            ("tokenize", s3.at("rights"), "--out-dir", tmp_path / "out"),
+            ("tokenize", s3.at("rights/a.wav"), "--out-dir", tmp_path / "out"),
+            ("prep", field, s3.at("rights of others"), *TINY_OPTIONS),
+        ):
+            assert_refused(run(ulmo, *words), "cannot be reached (Permission denied)")
+    assert s3.at("rights/a.wav").is_file()
+
+
+def test_one_object_that_may_not_be_read(field, tokenizer, tmp_path, monkeypatch):
+    """It gets the row of a file that may not be read, and the job goes on."""
+    store = open_store("memory")
+    audio = store.put_folder(field, "audio")
+    look = type(store.system).info
+
+    def info(self, name, **options):
+        if name.endswith("a/1.wav"):
+            raise PermissionError("Access Denied")
+        return look(self, name, **options)
+
+    monkeypatch.setattr(type(store.system), "info", info)
+    tokenize(tokenizer, audio, out=tmp_path / "out")
+    rows = {row["path"]: row for row in rows_of(tmp_path / "out")}
+    denied = rows["a/1.wav"]
+    assert (denied["reason"], denied["detail"]) == ("unreadable", os.strerror(errno.EACCES))
+    assert rows["a/2.wav"]["status"] == "ok"
 
 
 def test_a_file_from_a_web_server(field, tokenizer, tmp_path):
