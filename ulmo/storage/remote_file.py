@@ -1,16 +1,19 @@
 """An object of a store, opened to be read: few of its bytes are in memory at a time.
 
-What has been read is kept for the next one who opens the same object, within _MOST_BYTES of this
-process: a recording is opened several times, by who reads its header, its log and its sound. Where
-no part can be asked for (a compressed archive, a web server without ranges), the whole object is
-fetched to a temporary file without a name, which goes with this process or after two others.
+Where it is read in order, the next part is fetched meanwhile. What has been read is kept for the
+next one who opens the same object, within _MOST_BYTES of this process: a recording is opened
+several times, by who reads its header, its log and its sound. Where no part can be asked for (a
+compressed archive, a web server without ranges), the whole object is fetched to a temporary file
+without a name, which goes with this process or after two others.
 """
 
 import errno
 import io
 import os
 from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from functools import cache
 from tempfile import TemporaryFile
 from threading import RLock
 from typing import IO, Any
@@ -31,6 +34,11 @@ _copies: OrderedDict[_Key, IO[bytes]] = OrderedDict()
 _lock = RLock()
 
 
+@cache
+def _ahead_pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(2, "ulmo-ahead")
+
+
 class RemoteFile(io.RawIOBase):
     """An open object. It gives all the bytes asked for: only its end cuts a read short.
 
@@ -44,6 +52,7 @@ class RemoteFile(io.RawIOBase):
         self._count = 1  # blocks to fetch at once
         self._unchecked = False  # whether something was fetched since the store was asked
         self._file: Any = None  # of a web server
+        self._ahead: Future[bytes] | None = None  # blocks from `_next` on
         found = self._look()
         if found.size is None:
             found = found._replace(size=os.fstat(self._copy(found.signature).fileno()).st_size)
@@ -111,6 +120,7 @@ class RemoteFile(io.RawIOBase):
 
     def close(self) -> None:
         """Let go of the connection."""
+        self._let_go()
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -126,13 +136,20 @@ class RemoteFile(io.RawIOBase):
             if (known := _blocks.get((self._key, number))) is not None:
                 _blocks.move_to_end((self._key, number))
                 return known
-        self._count = min(2 * self._count, _MOST_BLOCKS) if number == self._next else 1
-        start = number * _BLOCK
-        end = min(start + self._count * _BLOCK, self._size)
-        content = self._fetch(start, end)
-        if len(content) != end - start:
+        is_next = number == self._next
+        count = self._count = min(2 * self._count, _MOST_BLOCKS) if is_next else 1
+        if is_next and self._ahead is not None:
+            content = self._ahead.result()
+        else:
+            self._let_go()
+            content = self._fetch(number, count)
+        self._ahead = None
+        self._unchecked = True
+        if len(content) != min(count * _BLOCK, self._size - number * _BLOCK):
             raise self._cut()
-        self._next = number + self._count
+        self._next = number + count
+        if count == _MOST_BLOCKS and self._next * _BLOCK < self._size:
+            self._ahead = _ahead_pool().submit(self._fetch, self._next, count)
         with _lock:
             for place in range(0, len(content), _BLOCK):
                 _blocks[self._key, number + place // _BLOCK] = content[place : place + _BLOCK]
@@ -140,7 +157,16 @@ class RemoteFile(io.RawIOBase):
                 _blocks.popitem(last=False)
         return content[:_BLOCK]
 
-    def _fetch(self, start: int, end: int) -> bytes:
+    def _let_go(self) -> None:
+        """Wait for what is fetched ahead: a connection takes one request at a time."""
+        if self._ahead is not None and not self._ahead.cancel():
+            wait([self._ahead])
+        self._ahead = None
+
+    def _fetch(self, number: int, count: int) -> bytes:
+        """So many blocks, from one on."""
+        start = number * _BLOCK
+        end = min(start + count * _BLOCK, self._size)
         with _lock:
             copy = _copies.get(self._key)
         if copy is None:
@@ -154,7 +180,6 @@ class RemoteFile(io.RawIOBase):
         if self._path.protocol in ARCHIVES:
             return None
         system, name = self._path.store()
-        self._unchecked = True
         with reaching(self._path):
             if self._path.has_neighbours:
                 return bytes(system.cat_file(name, start=start, end=end))
