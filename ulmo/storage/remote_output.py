@@ -19,12 +19,13 @@ from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from threading import Event, Thread
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from ulmo.config import JobError, UserError
 from ulmo.storage.atomic import is_temporary, make_folder, make_folders
 from ulmo.storage.lease import LEASE, Lease
 from ulmo.storage.lock import locked, locked_name
+from ulmo.storage.manifest import LedgerFiles
 from ulmo.storage.names import path_text, portable
 from ulmo.storage.plain_file import append_to, create_file, lexists, signature_at
 from ulmo.storage.probe import is_probe
@@ -49,8 +50,16 @@ class Records(NamedTuple):
     manifest: str
     journal: str
     tables: tuple[str, ...]
-    others: tuple[str, ...] = ()  # manifests of other commands
-    replacing: str = ""  # a folder in which an output is made that replaces this one
+    others: tuple[str, ...]  # manifests of other commands
+    replacing: str  # a folder in which an output is made that replaces this one; empty: none
+
+    @classmethod
+    def of(cls, command: str, *tables: str, replacing: str = "") -> Self:
+        """Those of a command, with other tables beside that of its ledger."""
+        files = LedgerFiles.inside(Path(), command)
+        others = tuple(path.name for path in files.of_others.values())
+        own = (*tables, files.table.name)
+        return cls(files.manifest.name, files.journal.name, own, others, replacing)
 
 
 @contextmanager

@@ -27,14 +27,11 @@ from ulmo.preprocessing.times.clock import Clock
 from ulmo.preprocessing.times.names import unread_names
 from ulmo.storage.atomic import make_folder
 from ulmo.storage.lock import LOCK, locked
-from ulmo.storage.manifest import TABLE
 from ulmo.storage.names import portable
 from ulmo.storage.remote_output import Records, staged_output
 from ulmo.storage.remote_path import RemotePath
 
-_RECORDS = Records(
-    "prep.json", ".prep.jsonl", (TILES_TABLE, TABLE), ("tokenize.json",), replacing=BESIDE
-)
+_RECORDS = Records.of("prep", TILES_TABLE, replacing=BESIDE)
 
 
 class PrepSummary(NamedTuple):

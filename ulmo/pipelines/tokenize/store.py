@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ulmo.formats.places import JOURNAL, MANIFEST
+from ulmo.formats.places import COMMAND
 from ulmo.jobs.spread import BY_FILES, Spread
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions
 from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files
-from ulmo.storage.manifest import TABLE
 from ulmo.storage.remote_output import Records, staged_output
 from ulmo.storage.remote_path import RemotePath
 from ulmo.tokenizer import Tokenizer
 
-_RECORDS = Records(MANIFEST, JOURNAL, (TABLE,), ("prep.json",))
+_RECORDS = Records.of(COMMAND)
 
 
 def tokenize_to_store(
