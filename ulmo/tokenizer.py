@@ -166,9 +166,8 @@ class Tokenizer(Decoder):
     ) -> Tokens:
         """Tokens of a file or of samples.
 
-        source: path or address (s3://bucket/a.wav), open binary file or its bytes; or samples (n,)
-            or (n, channels), floats with full scale 1, or integers with that of their type; or
-            audio of a Hugging Face dataset.
+        source: path, address, open binary file or its bytes; or samples (n,) or (n, channels),
+            full scale 1 or, of integers, that of their type; or audio of a Hugging Face dataset.
         sample_rate: hertz; required for samples, ignored for files.
         channel: counts from 0; None means the mean of all channels.
         batch_size: windows that are encoded at once, 1 to 1024. It does not change the ids.
