@@ -66,12 +66,13 @@ def guesses_of(ids: np.ndarray, model: TokenModel) -> dict[str, np.ndarray]:
     copied, gates = [], []
     for start in range(0, len(rows), CHUNK):
         chunk = rows[start : start + CHUNK]
-        logs, state = parts.network.chunk(chunk, state)
+        network, state = parts.network.chunk(chunk, state)
         copies = past.recall(chunk)
-        bits["network"].append(-log2_of(np.exp(logs), chunk))
-        bits["copies"].append(-log2_of(copies.probabilities, chunk))
-        bits["adaptive pairs"].append(-log2_of(habits.guess(chunk)[1], chunk))
-        copied.append(copies.probabilities)
+        pairs = np.stack([each[0] for _, each in habits.guess(chunk)])
+        copied.append(copies.probabilities.transpose(1, 0, 2))
+        bits["network"].append(-log2_of(network.transpose(1, 0, 2), chunk))
+        bits["copies"].append(-log2_of(copied[-1], chunk))
+        bits["adaptive pairs"].append(-log2_of(pairs.transpose(1, 0, 2), chunk))
         gates.append(copies.gates)
         past.add(chunk)
         habits.add(chunk)

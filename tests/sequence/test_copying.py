@@ -5,8 +5,9 @@ import pytest
 
 from tests.token_models import TINY, VOCABULARY, parts_of, tokens
 from ulmo.config.token_model import CHUNK
-from ulmo.sequence import copying
-from ulmo.sequence.copying import NEAREST, WINDOW, CopyTables, Past
+from ulmo.sequence import neighbours
+from ulmo.sequence.copying import CopyTables, Past
+from ulmo.sequence.neighbours import NEAREST, NONE, WINDOW, Searcher, distances_of, places_of
 
 BANDS, CODES = TINY.bands, TINY.codebook_size
 
@@ -43,25 +44,21 @@ def brute_force(tables, ids, first, end, column):
 @pytest.mark.parametrize("strip", [64, 8192])
 @pytest.mark.parametrize("chunk", [0, 1, 3, 14])
 def test_the_nearest_windows_are_those_of_brute_force(tables, monkeypatch, strip, chunk):
-    monkeypatch.setattr(copying, "_STRIP", strip)
+    monkeypatch.setattr(neighbours, "_STRIP", strip)
+    searched, nearest = [], Searcher.nearest
+
+    def watched(*arguments):
+        searched.append(nearest(*arguments))
+        return searched[-1]
+
+    monkeypatch.setattr(Searcher, "nearest", watched)
     ids = tokens(15 * CHUNK)
-    past, _ = recalled(tables, ids, chunk)
-    searched = []
-    search = past._search
-
-    def watched(asked):
-        searched.append(search(asked))
-        return searched[0]
-
-    monkeypatch.setattr(past, "_search", watched)
-    past.recall(ids[chunk * CHUNK : (chunk + 1) * CHUNK])
+    recalled(tables, ids, chunk)
     for at in range(0, CHUNK, 7):
-        column = chunk * CHUNK + at
-        expected = brute_force(tables, ids, 0, chunk * CHUNK, column)
+        expected = brute_force(tables, ids, 0, chunk * CHUNK, chunk * CHUNK + at)
         some = searched[0][:, at]
-        some = some[some < copying._NONE]
-        distances = -(-some // copying._LATER)
-        ends = distances * copying._LATER - some
+        some = some[some < NONE]
+        distances, ends = distances_of(some), places_of(some)
         assert [*zip(distances.tolist(), (-ends).tolist(), strict=True)] == expected
 
 
@@ -81,15 +78,15 @@ def test_a_phrase_that_came_before_is_copied_from_where_it_was(tables):
     inside = slice(10 + WINDOW, 40)
     assert (copies.places[inside] == np.arange(20 + WINDOW, 50)).all()
     assert (copies.distances[inside] == 0).all()
-    right = np.take_along_axis(copies.probabilities, ids[CHUNK:, :, None], axis=2)[..., 0]
-    others = np.r_[right[:10], right[41:]]
-    assert right[inside].mean() > 1.5 * others.mean()
+    right = np.take_along_axis(copies.probabilities, ids[CHUNK:].T[..., None], axis=2)[..., 0]
+    others = np.concatenate([right[:, :10], right[:, 41:]], axis=1)
+    assert right[:, inside].mean() > 1.5 * others.mean()
 
 
 def test_an_empty_past_says_what_is_usual():
     parts = parts_of()
     copies = Past(parts.tables).recall(tokens(CHUNK))
-    np.testing.assert_allclose(copies.probabilities[9], parts.usual, rtol=1e-4)
+    np.testing.assert_allclose(copies.probabilities[:, 9], parts.usual, rtol=1e-4)
     assert (copies.places == -1).all()
 
 
@@ -100,10 +97,10 @@ def test_what_is_known_grows_with_the_bands_and_never_from_later_columns(tables)
     at = 2 * CHUNK + 30
     changed[at, 0] = (changed[at, 0] + 1) % CODES
     _, after = recalled(tables, changed, 2)
-    same = (before.probabilities == after.probabilities).all(axis=2)
-    assert same[:30].all()
-    assert same[30, 0]
-    assert not same[30:].all()
+    same = (before.probabilities == after.probabilities).all(axis=2)  # (bands, CHUNK)
+    assert same[:, :30].all()
+    assert same[0, 30]
+    assert not same[:, 30:].all()
 
 
 def test_a_short_past_is_the_past_cut(tables):

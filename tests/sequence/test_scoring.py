@@ -11,7 +11,7 @@ from ulmo.config import JobError
 from ulmo.config.token_model import CHUNK, GATES, GUESSES
 from ulmo.preprocessing.threads import one_thread
 from ulmo.sequence.habits import Habits
-from ulmo.sequence.mixture import Mixture
+from ulmo.sequence.mixture import Mixture, soften
 from ulmo.sequence.network import Network
 from ulmo.sequence.scoring import Scorer, TokenScores
 
@@ -106,7 +106,7 @@ def test_bos_begins_another_recording(parts, whole):
 def test_a_gap_makes_the_network_forget_what_was_before(parts):
     """Also its attention: the network's numbers behind a gap do not depend on what was before."""
     network = parts.network
-    logs = []
+    guesses = []
     for seed in (0, 1):
         ids = tokens(2 * CHUNK, seed=seed, gaps=False)
         ids[40] = VOCABULARY.gap
@@ -115,9 +115,9 @@ def test_a_gap_makes_the_network_forget_what_was_before(parts):
         for start in (0, CHUNK):
             some, state = network.chunk(ids[start : start + CHUNK], state)
             found.append(some)
-        logs.append(np.concatenate(found))
-    assert (logs[0][41:] == logs[1][41:]).all()
-    assert (logs[0][:40] != logs[1][:40]).any()
+        guesses.append(np.concatenate(found, axis=1).transpose(1, 0, 2))
+    assert (guesses[0][41:] == guesses[1][41:]).all()
+    assert (guesses[0][:40] != guesses[1][:40]).any()
 
 
 def test_what_is_remembered_makes_repeats_cheap(parts):
@@ -144,15 +144,16 @@ def test_the_mixture_sums_to_one_and_finds_the_guess_that_is_right():
     rng = np.random.default_rng(0)
     truth = rng.dirichlet(np.full(CODES, 0.3), 3)
     wrong = np.full_like(truth, 1 / CODES)
-    guesses = np.broadcast_to(np.stack([wrong, truth])[:, None], (2, CHUNK, 3, CODES))
+    each = np.stack([wrong, truth], axis=1)[:, :, None]  # (bands, guesses, 1, CODES)
+    guesses = soften(np.broadcast_to(each, (3, 2, CHUNK, CODES)).astype(np.float32))
     gates = rng.integers(0, 2, CHUNK)
     mixture = Mixture(np.tile([0.5, 0.1], (2, 3, 1)))
     bits = []
     for _ in range(60):
         ids = np.stack([rng.choice(CODES, CHUNK, p=each) for each in truth], axis=1)
-        mixed = mixture.mix(guesses.astype(np.float32), ids.astype(np.int32), gates)
+        mixed = mixture.mix(guesses, ids.astype(np.int32), gates)
         bits.append(mixed.nats.mean())
-    logs = mixture.distribution(np.log(guesses.astype(np.float32)), gates)
+    logs = [mixture.distribution(band, some, gates) for band, some in enumerate(guesses)]
     np.testing.assert_allclose(np.exp(logs).sum(axis=-1), 1, atol=1e-5)
     assert np.mean(bits[10:]) < np.mean(bits[:3])
     assert (mixture.weights[..., 1] > 0.6).all()
@@ -160,9 +161,10 @@ def test_the_mixture_sums_to_one_and_finds_the_guess_that_is_right():
 
 def test_the_mixture_learns_nothing_of_special_tokens():
     mixture = Mixture(np.full((GATES, BANDS, GUESSES), 0.2))
-    guesses = np.random.default_rng(0).dirichlet(np.ones(CODES), (GUESSES, CHUNK, BANDS))
+    guesses = np.random.default_rng(0).dirichlet(np.ones(CODES), (BANDS, GUESSES, CHUNK))
     ids = np.full((CHUNK, BANDS), VOCABULARY.gap, np.int32)
-    mixed = mixture.mix(guesses.astype(np.float32), ids, np.zeros(CHUNK, np.int64))
+    logs = soften(guesses.astype(np.float32))
+    mixed = mixture.mix(logs, ids, np.zeros(CHUNK, np.int64))
     assert (mixture.weights == 0.2).all()
     assert (mixed.nats == 0).all()
 
@@ -194,7 +196,9 @@ def test_habits_are_counts(parts, columns):
     habits = Habits(parts.usual, columns=columns)
     for start in (0, CHUNK):
         habits.add(ids[start : start + CHUNK])
-    guess = habits.guess(ids[2 * CHUNK :])
+    guess = np.empty((3, CHUNK, BANDS, CODES), np.float32)
+    for band, (alone, pairs) in enumerate(habits.guess(ids[2 * CHUNK :])):
+        guess[0, :, band], guess[1:, :, band] = alone, pairs
     np.testing.assert_allclose(guess.sum(axis=-1), 1, atol=1e-5)
     if columns is None:
         for column in (0, 1, 30, 63):
@@ -202,4 +206,4 @@ def test_habits_are_counts(parts, columns):
                 slow = slow_habits(parts.usual, ids[: 2 * CHUNK], ids[2 * CHUNK :], column, band)
                 np.testing.assert_allclose(guess[:, column, band], slow, rtol=1e-4)
     else:
-        assert habits._alone[:, :-1].sum() == (ids[CHUNK : 2 * CHUNK] < CODES).sum()
+        assert habits._alone.sum() == (ids[CHUNK : 2 * CHUNK] < CODES).sum()

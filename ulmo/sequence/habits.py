@@ -1,5 +1,7 @@
 """Habits of a recording: which ids it has after which, counted as its chunks end."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from ulmo.arrays import Array, Ids
@@ -20,13 +22,11 @@ class Habits:
     above in the column before. Memory: 4 bytes for each pair of ids, two tables a band.
     """
 
-    GUESSES = 3
-
     def __init__(self, usual: Array, *, columns: int | None = None) -> None:
         self._usual = np.asarray(usual, np.float32)
         bands, size = usual.shape
-        self._alone = np.zeros((bands, size + 1), np.float32)
-        self._pairs = np.zeros((2, bands, size + 1, size + 1), np.float32)
+        self._alone = np.zeros((bands, size), np.float32)
+        self._pairs = np.zeros((2, bands, size + 1, size), np.float32)
         self._totals = np.zeros((2, bands, size + 1), np.float32)
         self._size = size
         self._most = columns
@@ -44,24 +44,24 @@ class Habits:
             if len(self._kept) > self._most // CHUNK:
                 self._count(*self._kept.pop(0), np.float32(-1))
 
-    def guess(self, ids: Ids) -> Array:
-        """(GUESSES, CHUNK, bands, CB): probabilities of the tokens of the chunk that follows.
+    def guess(self, ids: Ids) -> Iterator[tuple[Array, Array]]:
+        """Of each band, probabilities of the tokens of the chunk that follows.
 
-        Those of a token depend on the past, the columns before it and the lower bands of its own.
+        (CB,), the same for all columns; and (2, CHUNK, CB), which depend on the past, the columns
+        before a token and the lower bands of its own.
         """
-        known = np.minimum(ids, self._size)
-        contexts = self._contexts(known)
-        counts = self._alone[:, :-1]
-        total = counts.sum(axis=1, keepdims=True)
-        alone = (counts + _PRIOR * self._usual) / (total + _PRIOR)
-        guesses = np.empty((self.GUESSES, *ids.shape, self._size), np.float32)
-        guesses[0] = alone
-        bands = np.arange(ids.shape[1])
-        for number, context in enumerate(contexts):
-            rows = self._pairs[number, bands, context][..., :-1]  # (CHUNK, bands, CB)
-            sums = self._totals[number, bands, context][..., None]
-            guesses[1 + number] = (rows + _BACKOFF * alone) / (sums + _BACKOFF)
-        return guesses
+        contexts = self._contexts(np.minimum(ids, self._size))
+        for band, usual in enumerate(self._usual):
+            counts = self._alone[band]
+            alone = (counts + _PRIOR * usual) / (counts.sum() + _PRIOR)
+            added = _BACKOFF * alone
+            guesses = np.empty((2, len(ids), self._size), np.float32)
+            for number, context in enumerate(contexts[..., band]):
+                each = guesses[number]
+                np.take(self._pairs[number, band], context, axis=0, out=each, mode="clip")
+                each += added
+                each /= self._totals[number, band, context][:, None] + _BACKOFF
+            yield alone, guesses
 
     def _contexts(self, known: Ids) -> Ids:
         """(2, CHUNK, bands): the neighbours of each token."""
@@ -74,8 +74,11 @@ class Habits:
     def _count(self, known: Ids, contexts: Ids, weight: np.float32) -> None:
         is_code = known < self._size
         bands = np.broadcast_to(np.arange(known.shape[1]), known.shape)[is_code]
-        ids = known[is_code]
-        np.add.at(self._alone, (bands, ids), weight)
-        for number, context in enumerate(contexts):
-            np.add.at(self._pairs[number], (bands, context[is_code], ids), weight)
-            np.add.at(self._totals[number], (bands, context[is_code]), weight)
+        ids, tables = known[is_code], len(self._usual) * np.arange(2)[:, None]
+        rows = (tables + bands) * (self._size + 1) + contexts[:, is_code]
+        for counts, places in (
+            (self._alone, bands * self._size + ids),
+            (self._pairs, (rows * self._size + ids).ravel()),
+            (self._totals, rows.ravel()),
+        ):
+            np.add.at(counts.reshape(-1), places, weight)

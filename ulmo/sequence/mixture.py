@@ -8,6 +8,7 @@ of Newton's method on the bits of all its chunks so far, older ones with less an
 bits are convex in the weights, so that no rate of learning is to be chosen.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -23,12 +24,12 @@ _FIRM = 100.0  # curvature of the weights that a recording begins with
 class Mixed(NamedTuple):
     """A chunk under the mixture."""
 
-    nats: NDArray[np.float32]  # (CHUNK, bands): -log of the probability; 0 for special tokens
-    single: NDArray[np.float32]  # (guesses, CHUNK, bands): the same under each guess alone
+    nats: Array  # (CHUNK, bands): -log of the probability; 0 for special tokens
+    single: Array  # (guesses, CHUNK, bands): the same under each guess alone
 
 
 class Mixture:
-    """Mixes guesses (guesses, CHUNK, bands, CB).
+    """Mixes guesses, each softened: of each band (guesses, CHUNK, CB).
 
     weights: the first ones, (gates, bands, guesses).
     """
@@ -36,55 +37,97 @@ class Mixture:
     def __init__(self, weights: NDArray[np.float64]) -> None:
         self.weights = np.array(weights, np.float64)
         gates, bands, guesses = self.weights.shape
-        self._curvature = np.tile(_FIRM * np.eye(guesses), (gates, bands, 1, 1))
+        self._first = _FIRM * np.eye(guesses)
+        self._curvature = np.tile(self._first, (gates, bands, 1, 1))
 
-    def mix(self, guesses: Array, ids: Ids, gates: Indices) -> Mixed:
+    def mix(self, guesses: Iterable[Array], ids: Ids, gates: Indices) -> Mixed:
         """The nats of a chunk's tokens (CHUNK, bands) with gates (CHUNK,); then the weights move.
 
-        Special tokens cost nothing, and move nothing.
+        guesses: of each band; they are taken one by one. Special tokens cost nothing, and move
+        nothing.
         """
-        logs = soften(guesses)
-        size = logs.shape[-1]
-        counted = ids < size
-        mixed = self.distribution(logs, gates)
-        right = np.minimum(ids, size - 1)[..., None]
-        nats = -np.take_along_axis(mixed, right, axis=-1)[..., 0]
-        single = -np.take_along_axis(logs, right[None], axis=-1)[..., 0]
-        self._learn(logs, np.exp(mixed), -single, counted, gates)
-        return Mixed(np.where(counted, nats, 0), np.where(counted, single, 0))
+        counts, bands, number = self.weights.shape
+        columns = np.arange(len(ids))
+        nats = np.zeros(ids.shape, np.float32)
+        single = np.zeros((number, *ids.shape), np.float32)
+        squares = np.zeros((counts, bands, number, number))
+        means = np.zeros((bands, number, len(ids)))
+        counted = np.empty((bands, len(ids)), np.bool_)
+        for band, logs in enumerate(guesses):
+            size = logs.shape[-1]
+            right = np.minimum(ids[:, band], size - 1)
+            counted[band] = ids[:, band] < size
+            total = self._total(band, logs, gates)
+            likely = np.exp(total)
+            sums = likely.sum(axis=-1, keepdims=True)
+            likely /= sums
+            nats[:, band] = np.log(sums[:, 0]) - total[columns, right]
+            single[..., band] = -logs[:, columns, right]
+            means[band] = np.vecdot(logs, likely)
+            _add_squares(squares[:, band], logs, likely, np.where(counted[band], gates, -1))
+        off = ~counted.T
+        nats[off], single[:, off] = 0, 0
+        of_gate = (gates == np.arange(counts)[:, None])[:, None] & counted  # (gates, bands, CHUNK)
+        self._learn(squares, means, -single.transpose(2, 0, 1) - means, of_gate)
+        return Mixed(nats, single)
 
-    def distribution(self, logs: Array, gates: Indices) -> Array:
-        """Log-probabilities (CHUNK, bands, CB) of log-guesses (guesses, CHUNK, bands, CB)."""
-        weights = self.weights[gates].astype(np.float32).transpose(2, 0, 1)[..., None]
-        total = weights[0] * logs[0]
-        for weight, each in zip(weights[1:], logs[1:], strict=True):
-            total = total + weight * each
-        total = total - total.max(axis=-1, keepdims=True)
+    def distribution(self, band: int, logs: Array, gates: Indices) -> Array:
+        """Log-probabilities (CHUNK, CB) of the guesses (guesses, CHUNK, CB) at a band."""
+        total = self._total(band, logs, gates)
         normalized: Array = total - np.log(np.exp(total).sum(axis=-1, keepdims=True))
         return normalized
 
+    def _total(self, band: int, logs: Array, gates: Indices) -> Array:
+        """(CHUNK, CB): weighted sums of the guesses, less the largest of each column."""
+        weights = self.weights[gates, band].astype(np.float32)
+        total: Array = np.einsum("gcx,cg->cx", logs, weights)
+        total -= total.max(axis=-1, keepdims=True)
+        return total
+
     def _learn(
-        self, logs: Array, mixed: Array, right: Array, counted: Mask, gates: Indices
+        self,
+        squares: NDArray[np.float64],
+        means: NDArray[np.float64],
+        steep: NDArray[np.float64],
+        of_gate: Mask,
     ) -> None:
-        """A step of Newton's method for each gate and band. right: (guesses, CHUNK, bands)."""
-        guesses, _, bands, _ = logs.shape
-        for band in range(bands):
-            each = np.ascontiguousarray(logs[:, :, band])  # (guesses, CHUNK, CB)
-            weighted = each * mixed[:, band]
-            mean = weighted.sum(axis=-1)  # (guesses, CHUNK)
-            steep = (right[:, :, band] - mean).astype(np.float64)
-            for gate in np.unique(gates[counted[:, band]]).tolist():
-                some = np.flatnonzero(counted[:, band] & (gates == gate))
-                flat = weighted[:, some].reshape(guesses, -1)
-                square = (flat @ each[:, some].reshape(guesses, -1).T).astype(np.float64)
-                means = mean[:, some].astype(np.float64)
-                curvature = self._curvature[gate, band]
-                curvature *= _FADE
-                curvature += square - means @ means.T + (1 - _FADE) * _FIRM * np.eye(guesses)
-                self.weights[gate, band] += np.linalg.solve(curvature, steep[:, some].sum(axis=1))
+        """A step of Newton's method for each gate and band that is met.
+
+        squares: (gates, bands, guesses, guesses), sums over the columns of means of products.
+        means: (bands, guesses, CHUNK) of the guesses under the mixture; steep: what the tokens'
+        guesses are above them. of_gate: (gates, bands, CHUNK), which columns count.
+        """
+        some = of_gate.astype(np.float64)[..., None, :]
+        squares = squares - (means * some) @ means.transpose(0, 2, 1)
+        slopes = (steep * some).sum(axis=-1)  # (gates, bands, guesses)
+        met = of_gate.any(axis=-1)
+        curvature = _FADE * self._curvature[met] + squares[met] + (1 - _FADE) * self._first
+        self._curvature[met] = curvature
+        self.weights[met] += np.linalg.solve(curvature, slopes[met][..., None])[..., 0]
 
 
-def soften(guesses: Array) -> Array:
-    """Logarithms of guesses of which a small share is spread over all ids."""
-    logs: Array = np.log(guesses * np.float32(1 - _FLOOR) + np.float32(_FLOOR / guesses.shape[-1]))
-    return logs
+def _add_squares(squares: NDArray[np.float64], logs: Array, likely: Array, gates: Indices) -> None:
+    """Add to (gates, guesses, guesses) the means of products of logs of the columns of each gate.
+
+    logs: (guesses, CHUNK, CB). likely: (CHUNK, CB), what they are weighed by. gates: (CHUNK,); -1:
+    a column that does not count.
+    """
+    order = np.argsort(gates, kind="stable")
+    borders = np.searchsorted(gates[order], np.arange(len(squares) + 1)).tolist()
+    if borders[0] or len(likely) not in np.diff(borders):  # columns of a gate side by side
+        logs, likely = np.take(logs, order, axis=1), likely[order]
+    weighted = logs * likely
+    for square, first, end in zip(squares, borders, borders[1:], strict=False):
+        if first < end:
+            left, right = (each[:, first:end].reshape(len(logs), -1) for each in (weighted, logs))
+            square += left @ right.T
+
+
+def soften(guesses: Array, *, out: Array | None = None) -> Array:
+    """Logarithms of guesses of which a small share is spread over all ids.
+
+    out: where to; it may be the guesses.
+    """
+    logs = np.multiply(guesses, np.float32(1 - _FLOOR), out=out)
+    logs += np.float32(_FLOOR / guesses.shape[-1])
+    return np.log(logs, out=logs)

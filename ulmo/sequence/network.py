@@ -65,7 +65,7 @@ class Network:
         return State(np.full(settings.bands, self._vocabulary.bos, np.int32), 0, none, memory)
 
     def chunk(self, ids: Ids, state: State) -> tuple[Array, State]:
-        """Log-probabilities (CHUNK, bands, CB) in nats of columns (CHUNK, bands), and what follows.
+        """Probabilities (bands, CHUNK, CB) of the tokens of columns (CHUNK, bands); what follows.
 
         Those of a token depend on the columns before it and the lower bands of its own.
         """
@@ -87,20 +87,22 @@ class Network:
             x = x + self._gated(f"{name}.mlp", self._norm(f"{name}.mlp.norm", x))
         logits = self._bands(self._norm("norm", x), ids)
         new = State(ids[-1].copy(), int(segments[-1]), segments, tuple(memory))
-        return log_softmax(logits), new
+        return softmax(logits), new
 
     def _bands(self, x: Array, ids: Ids) -> Array:
-        """Logits (CHUNK, bands, CB): each band sees the bands below it."""
+        """Logits (bands, CHUNK, CB): each band sees the bands below it."""
         below = self._table[ids].reshape(CHUNK, -1)  # (CHUNK, bands * EMB)
-        size = self.settings.embedding_dim
-        parts = [x + self._weights["bands"][0]]
-        for band in range(1, self.settings.bands):
+        size, bands = self.settings.embedding_dim, self.settings.bands
+        parts = np.empty((bands, *x.shape), np.float32)
+        np.add(x, self._weights["bands"][:, None], out=parts)
+        for band in range(1, bands):
             known = np.ascontiguousarray(below[:, : band * size])
-            parts.append(x + self._weights["bands"][band] + self._dense(f"band_{band}", known))
-        stacked = np.stack(parts, axis=1).reshape(CHUNK * self.settings.bands, -1)
-        stacked = stacked + self._gated("head", stacked)
-        logits = stacked @ self._weights["logits.kernel"]
-        return logits.reshape(CHUNK, self.settings.bands, -1) + self._weights["logits.bias"]
+            parts[band] += self._dense(f"band_{band}", known)
+        stacked = parts.reshape(bands * CHUNK, -1)
+        stacked += self._gated("head", stacked)
+        logits = (stacked @ self._weights["logits.kernel"]).reshape(bands, CHUNK, -1)
+        logits += self._weights["logits.bias"][:, None]
+        return logits
 
     def _recurrent(self, name: str, y: Array, before: Array, resets: Mask) -> tuple[Array, Array]:
         """RG-LRU (De et al. 2024, equations 1 to 4), times its gate: (CHUNK, width), and its end.
@@ -111,11 +113,11 @@ class Network:
         kept = np.exp(self._rates[name] * sigmoid(forget))
         kept[resets] = 0
         added = np.sqrt(np.maximum(1 - kept * kept, LEAST)) * sigmoid(take) * value
-        memory = np.empty_like(added)
-        for column in range(CHUNK):
-            before = kept[column] * before + added[column]
-            memory[column] = before
-        return memory * silu(gate), before
+        memory = added
+        for keep, here in zip(kept, memory, strict=True):
+            here += keep * before
+            before = here
+        return memory * silu(gate), before.copy()
 
     def _attend(
         self, name: str, y: Array, before: Array, segments: Ids, earlier: Ids
@@ -134,7 +136,8 @@ class Network:
         return mixed, np.stack([key, value])
 
     def _dense(self, name: str, x: Array) -> Array:
-        sums: Array = x @ self._weights[f"{name}.kernel"] + self._weights[f"{name}.bias"]
+        sums: Array = x @ self._weights[f"{name}.kernel"]
+        sums += self._weights[f"{name}.bias"]
         return sums
 
     def _norm(self, name: str, x: Array) -> Array:
@@ -174,11 +177,12 @@ def silu(x: Array) -> Array:
     return x * sigmoid(x)
 
 
-def log_softmax(logits: Array) -> Array:
-    """Logarithms of probabilities over the last axis."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    logs: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return logs
+def softmax(logits: Array) -> Array:
+    """Probabilities over the last axis. The logits are overwritten."""
+    logits -= logits.max(axis=-1, keepdims=True)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=-1, keepdims=True)
+    return logits
 
 
 def _by_head(x: Array, heads: int) -> Array:

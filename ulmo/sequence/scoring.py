@@ -6,7 +6,8 @@ Columns are computed in chunks on a grid that begins with the recording. How the
 many pieces, does not change a bit of their scores.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from ulmo.arrays import Array, Ids, Indices
 from ulmo.config import JobError
-from ulmo.config.token_model import CHUNK, TokenModelSettings
+from ulmo.config.token_model import CHUNK, GUESSES, TokenModelSettings
 from ulmo.sequence.copying import Copies, CopyTables, Past
 from ulmo.sequence.habits import Habits
 from ulmo.sequence.mixture import Mixture, soften
@@ -102,26 +103,34 @@ class _View:
         self.habits = Habits(parts.usual, columns=columns)
         self.mixture = mixture or Mixture(parts.weights)
 
-    def score(self, logs: Array, ids: Ids) -> tuple[Array, Indices, float]:
-        """Nats (CHUNK, bands), the columns that told more than the network (-1: none), its nats."""
-        guesses, copies = self._guesses(logs, ids)
-        mixed = self.mixture.mix(guesses, ids, copies.gates)
+    def score(self, network: Array, ids: Ids) -> tuple[Array, Indices, float]:
+        """Nats (CHUNK, bands), the columns that told more than the network (-1: none), its nats.
+
+        network: (bands, CHUNK, CB), what it guesses, softened.
+        """
+        copies = self.past.recall(ids)
+        mixed = self.mixture.mix(self._guesses(network, copies, ids), ids, copies.gates)
         self.past.add(ids)
         self.habits.add(ids)
-        network, copied = mixed.single[0].sum(axis=1), mixed.single[1].sum(axis=1)
-        places = np.where(copied < network, copies.places, -1)
-        return mixed.nats, places, float(network.sum(dtype=np.float64))
+        alone, copied = mixed.single[0].sum(axis=1), mixed.single[1].sum(axis=1)
+        places = np.where(copied < alone, copies.places, -1)
+        return mixed.nats, places, float(alone.sum(dtype=np.float64))
 
-    def distribution(self, logs: Array, ids: Ids) -> Array:
-        """Log-probabilities (CHUNK, bands, CB) of a chunk's tokens; nothing is learned."""
-        guesses, copies = self._guesses(logs, ids)
-        return self.mixture.distribution(soften(guesses), copies.gates)
-
-    def _guesses(self, logs: Array, ids: Ids) -> tuple[Array, Copies]:
-        """What each part of the model guesses, (guesses, CHUNK, bands, CB)."""
+    def distribution(self, network: Array, ids: Ids, band: int) -> Array:
+        """Log-probabilities (CHUNK, CB) of a band of a chunk; nothing is learned."""
         copies = self.past.recall(ids)
-        habits = self.habits.guess(ids)
-        return np.concatenate([np.exp(logs)[None], copies.probabilities[None], habits]), copies
+        logs = next(islice(self._guesses(network, copies, ids), band, None))
+        return self.mixture.distribution(band, logs, copies.gates)
+
+    def _guesses(self, network: Array, copies: Copies, ids: Ids) -> Iterator[Array]:
+        """What each part of the model guesses, softened: of each band (guesses, CHUNK, CB)."""
+        every = zip(network, copies.probabilities, self.habits.guess(ids), strict=True)
+        for softened, copied, (alone, pairs) in every:
+            logs = np.empty((GUESSES, *copied.shape), np.float32)
+            logs[0], logs[2] = softened, soften(alone)
+            soften(copied, out=logs[1])
+            soften(pairs, out=logs[3:])
+            yield logs
 
 
 class Scorer:
@@ -193,24 +202,24 @@ class Scorer:
         ids = np.full((CHUNK, self._bands), self._vocabulary.pad, np.int32)
         ids[:column] = self._held
         ids[column, :band] = lower
-        logs, _ = self._logs(ids)
-        chosen: Array = self._long.distribution(logs, ids)[column, band]
+        network, _ = self._network(ids)
+        chosen: Array = self._long.distribution(network, ids, band)[column]
         return chosen
 
-    def _logs(self, ids: Ids) -> tuple[Array, State]:
-        """The network's log-probabilities of a chunk, and what follows."""
+    def _network(self, ids: Ids) -> tuple[Array, State]:
+        """What the network guesses of a chunk, softened, and what follows."""
         with np.errstate(over="ignore", invalid="ignore"):  # of weights that are no model's
-            logs, state = self._parts.network.chunk(ids, self._state)
-        if not np.isfinite(logs).all():
+            guess, state = self._parts.network.chunk(ids, self._state)
+        if not np.isfinite(guess).all():
             raise JobError("the token model gives bits that are not finite: get it again")
-        return logs, state
+        return soften(guess, out=guess), state
 
     def _chunk(self, ids: Ids, left: int = CHUNK) -> TokenScores:
-        logs, self._state = self._logs(ids)
-        nats, places, network = self._long.score(logs, ids)
+        guess, self._state = self._network(ids)
+        nats, places, network = self._long.score(guess, ids)
         short = np.full_like(nats, np.nan)
         if self._near is not None:
-            short, _, _ = self._near.score(logs, ids)
+            short, _, _ = self._near.score(guess, ids)
         counted = ids < self._parts.network.settings.codebook_size
         some = counted.any(axis=1)
         self.tokens += int(counted.sum())
