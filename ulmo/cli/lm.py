@@ -20,7 +20,7 @@ from ulmo.cli.listening import (
     tokenizer_option,
 )
 from ulmo.cli.output import Output
-from ulmo.cli.spread import spread_options
+from ulmo.cli.spread import spread_of, spread_options
 from ulmo.config.token_model import SIZES, TokenModelSettings, TokenTrainSettings
 
 _format_option = cli.option(
@@ -186,7 +186,10 @@ def score(
 
         listener = Listener(progress.begin, done, *([] if drawn is None else [drawn.add]))
         summary = write_scores(
-            *(opened, tokens, heard, out, file_format), together=joined, listener=listener
+            *(opened, tokens, heard, out, file_format),
+            together=joined,
+            spread=spread_of(options),
+            listener=listener,
         )
     if drawn is not None and picture is not None:
         drawn.publish(picture)

@@ -40,6 +40,11 @@ class Spread(NamedTuple):
             wanted = min(os.cpu_count() or 1, recordings // _FILES_PER_WORKER)
         return max(min(wanted, recordings), 1)
 
+    @property
+    def enough(self) -> int:
+        """Recordings beyond which more of them start no more processes."""
+        return (self.workers or os.cpu_count() or 1) * _FILES_PER_WORKER
+
     def executor(self, recordings: int) -> str:
         """The name of the executor for some recordings."""
         if self.dask is not None and recordings:

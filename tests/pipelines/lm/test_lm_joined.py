@@ -127,3 +127,13 @@ def test_a_timeline_says_itself_what_is_past(score, audio, bundle, tmp_path):
             pytest.approx(row["start_s"], abs=0.05) for row in rows[: len(found)]
         ]
         assert bits_of(found) == bits_of(rows)[: len(found)]
+
+
+def test_workers_change_no_byte(lm, bundle, tokens, tmp_path):
+    tables = []
+    for workers in (1, 2):
+        tables.append(tmp_path / f"{workers}.csv")
+        own = ("--tokenizer", bundle, "--workers", workers, "--lm", lm, "--out", tables[-1])
+        done = run(command, "lm", "score", tokens, *own)
+        assert done.exit_code == 0, done.output
+    assert tables[0].read_bytes() == tables[1].read_bytes()

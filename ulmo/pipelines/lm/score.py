@@ -6,6 +6,7 @@ recordings, or stored tokens -> rows of ids (token_row.py) -> scores (ulmo.token
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,8 @@ from ulmo.config import JobError, UserError
 from ulmo.formats.event_files import event_format_of, publish_events
 from ulmo.formats.events import CHANNEL, RECORDING, START, UTC_TIME, Column, Place
 from ulmo.formats.places import MANIFEST, STEM
-from ulmo.formats.read import read_corpus, readers
+from ulmo.formats.read import StoredTokens, read_corpus, readers
+from ulmo.jobs.spread import HERE, Spread
 from ulmo.listening.listen import Listened
 from ulmo.listening.recordings import Begin, Sources
 from ulmo.pipelines.lm.token_row import TokenRow, joined, no_time
@@ -152,12 +154,14 @@ def write_scores(
     file_format: str | None = None,
     *,
     together: bool = False,
+    spread: Spread = HERE,
     listener: Listener = SILENT,
 ) -> ScoreSummary:
     """Write one table: of stored tokens, then of recordings (`heard`), which are tokenized.
 
     together: all recordings are each other's past, in the order of time. Their tokens are then in
         memory until all are read: 24 bytes a column of four bands.
+    spread: where stored tokens are scored; recordings, where `heard` says.
 
     A refused recording has no rows, and the job goes on. UserError if the table cannot have its
     place, before anything is read, and for tokens of another tokenizer than the model's; with
@@ -182,18 +186,19 @@ def write_scores(
             facts.append(found)
             listener.done(found)
 
-        for path in tokens:
-            for stored in read_corpus(path):
-                row = TokenRow.of_stored(model, stored)
-                if together:
-                    held.append(row)
-                else:
-                    write(score_row(model, row))
-                done({"path": stored.header.recording, "status": "ok"})
+        place = model.bundle.folder.absolute()
+        known = None if place == DEFAULT_LM.absolute() else place, model.manifest.fingerprint
+        stored = (each for path in tokens for each in read_corpus(path))
+        if together:
+            for each in stored:
+                held.append(TokenRow.of_stored(model, each))
+                done({"path": each.header.recording, "status": "ok"})
+        else:
+            for name, scored in _spread_out(spread, partial(_scored, *known), stored):
+                write(scored)
+                done({"path": name, "status": "ok"})
         if heard is not None:
-            place = model.bundle.folder.absolute()
-            folder = None if place == DEFAULT_LM.absolute() else place
-            use = partial(_use, folder, model.manifest.fingerprint, not together)
+            use = partial(_use, *known, not together)
             for found, rows in heard.each(use, listener.begin):
                 for each in rows:
                     if isinstance(each, TokenRow):
@@ -222,6 +227,23 @@ def _check_times(heard: Sources) -> None:
         with suppress(RefusedError):  # it is told when it is its turn
             if clock.timing(each.source).start is None:
                 raise no_time(portable(each.name))
+
+
+def _spread_out(
+    spread: Spread,
+    job: Callable[[StoredTokens], tuple[str, ScoredRow]],
+    stored: Iterator[StoredTokens],
+) -> Iterator[tuple[str, ScoredRow]]:
+    """What a job makes of stored tokens, in their order; memory holds some for each worker."""
+    first = [*islice(stored, spread.enough)]
+    with spread.open(len(first), lambda *_: None) as executor:
+        yield from executor.in_order(job, chain(first, stored))
+
+
+def _scored(folder: Path | None, fingerprint: str, stored: StoredTokens) -> tuple[str, ScoredRow]:
+    """The name of a recording whose tokens are stored, and its scores."""
+    model = _opened(folder, fingerprint)
+    return stored.header.recording, score_row(model, TokenRow.of_stored(model, stored))
 
 
 @lru_cache(maxsize=1)
