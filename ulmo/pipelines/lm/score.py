@@ -200,14 +200,14 @@ def write_scores(
         if heard is not None:
             use = partial(_use, *known, not together)
             for found, rows in heard.each(use, listener.begin):
-                for each in rows:
-                    if isinstance(each, TokenRow):
-                        held.append(each)
+                for row in rows:
+                    if isinstance(row, TokenRow):
+                        held.append(row)
                     else:
-                        write(each)
+                        write(row)
                 done(found)
-        for row in joined(model, held):
-            write(score_row(model, row))
+        for whole in joined(model, held):
+            write(score_row(model, whole))
     return ScoreSummary(counts, facts)
 
 
