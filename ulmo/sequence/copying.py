@@ -7,8 +7,9 @@ sound after them. Distances are whole numbers, so that the search is exact and i
 same however it is divided. Only columns of chunks that have ended are searched: a chunk is CHUNK
 columns, on a grid that begins with the recording.
 
-The ids of the past are the only memory: 8 bytes a column of four bands. Time grows with the square
-of the recording's length, 1 ns for each pair of columns.
+The last hour (EXACT) is searched exactly, 1 ns for each pair of columns; what was before by words
+that it shares with the present (seeds.py). Memory: ids, and an index of the words of the far past,
+24 bytes a column of four bands.
 """
 
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from ulmo.arrays import Array, Ids, Indices
 from ulmo.config.token_model import CHUNK
 from ulmo.sequence.neighbours import (
     FAR,
+    NEAREST,
     NONE,
     WINDOW,
     Keys,
@@ -27,7 +29,9 @@ from ulmo.sequence.neighbours import (
     distances_of,
     places_of,
 )
+from ulmo.sequence.seeds import Followed, Seeds
 
+EXACT = 1536 * CHUNK  # the last windows, which are all compared: 65 minutes, at 25 columns a second
 _SHARP = 2.0  # power of the probabilities that substitution scores give: alone, they are too flat
 _SAME = 0.3  # share of a copy's vote that is for its very ids
 _TEMPER = 0.03  # distance of a window, in those of codes that are drawn, at which a weight is 1/e
@@ -94,6 +98,9 @@ class Past:
         """`columns`: how many of the last ones are remembered, a multiple of CHUNK; None: all."""
         self._tables = tables
         self._searcher = Searcher(tables.distance)
+        self._exact = EXACT if columns is None else columns
+        self._seeds = Seeds(len(tables.likely))
+        self._followed = self._next = Followed()
         self._most = columns
         bands = len(tables.likely)
         self._held = np.full((WINDOW - 1 + 4 * CHUNK, bands), tables.codes, np.int16)
@@ -116,6 +123,10 @@ class Past:
             self._held = longer
         self._held[end - len(ids) : end] = np.minimum(ids, self._tables.codes)
         self._count += len(ids)
+        far = self._count - 1 - self._exact  # windows that are not searched any more
+        if far > self._seeds.count:
+            self._seeds.add(self._held[self._seeds.count : far + WINDOW - 1])
+        self._followed = self._next if self._next.column == self._count - 1 else Followed()
 
     def recall(self, ids: Ids) -> Copies:
         """What is remembered of the chunk (CHUNK, bands) that follows.
@@ -130,8 +141,19 @@ class Past:
         if len(before) < WINDOW:
             before = np.concatenate([np.full((1, ids.shape[1]), codes), before])
         asked = np.concatenate([before, known[:-1]]).astype(np.int64)  # from WINDOW before on
-        found = self._searcher.nearest(held[:-1], asked)  # each of them has a successor
-        return self._spread(found, known)
+        return self._spread(self._nearest(held[:-1], asked), known)  # each has a successor
+
+    def _nearest(self, held: NDArray[np.int16], asked: Indices) -> Keys:
+        """(NEAREST, CHUNK): the nearest of all windows, exactly within the last EXACT."""
+        near = max(len(held) - WINDOW + 1 - self._exact, 0)  # the first that is searched exactly
+        found = self._searcher.nearest(held[near:], asked)
+        if not near:
+            return found
+        found = np.where(found < NONE, found - near, NONE)
+        far, self._next = self._seeds.nearest(
+            held, asked, self._tables.distance, self._count, self._followed
+        )
+        return np.sort(np.concatenate([found, far]), axis=0)[:NEAREST]
 
     def _spread(self, found: Keys, known: Ids) -> Copies:
         """The distribution of each band, as the bands below it become known."""

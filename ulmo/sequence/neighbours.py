@@ -6,6 +6,8 @@ Distances are whole numbers of 16 bits: the result is the same however the work 
 of windows takes about 1 ns.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,7 +52,7 @@ class Searcher:
         for depth, level in enumerate(reversed(tree)):
             if depth:
                 chosen = (chosen[..., None] * _FAN + np.arange(_FAN)).reshape(CHUNK, -1)
-            keys = level[chosen, columns].astype(np.int64) * LATER - chosen
+            keys = keys_of(level[chosen, columns], chosen)
             if depth == len(tree) - 1:
                 keys[chosen >= windows] = NONE
             if keys.shape[1] > NEAREST:
@@ -86,6 +88,14 @@ class Searcher:
             level[: len(tree[-1]) // _FAN] = _least(tree[-1])
             tree.append(level)
         return tree
+
+
+def keys_of(distances: NDArray[Any], places: Indices) -> Keys:
+    """One number for the distance of a window and its own number; nearer and later ones are less.
+
+    NONE is more than any.
+    """
+    return distances.astype(np.int64) * LATER - places
 
 
 def places_of(keys: Keys) -> Indices:
