@@ -63,7 +63,7 @@ class TokenTrainSettings(Settings):
     groups: ClassVar = {
         "Optimisation": (
             *("streams", "columns", "epochs", "max_minutes", "patience", "validation_fraction"),
-            *("learning_rate", "final_learning_rate", "weight_decay", "dropout"),
+            *("learning_rate", "final_learning_rate", "weight_decay", "dropout", "planted"),
             *("devices", "threads", "seed"),
         ),
         "Output": ("checkpoint_minutes",),
@@ -85,6 +85,8 @@ class TokenTrainSettings(Settings):
     """Decoupled weight decay (Loshchilov and Hutter 2019)."""
     dropout: Annotated[float, Field(ge=0, le=0.9)] = 0.0
     """Share of the numbers between blocks that a training step leaves out."""
+    planted: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the streams in which stretches of 0.3 to 4 s come again, 1 s to an hour later."""
     validation_fraction: Annotated[float, Field(ge=0, le=0.9)] = 0.02
     """Share of the recordings held out."""
     patience: Annotated[int, Field(ge=1)] = 5

@@ -26,7 +26,7 @@ from ulmo.tokenizer import load_tokenizer
 from ulmo.vocabulary import Vocabulary
 
 MODEL = {"width": 8, "hidden": 8, "blocks": 2, "heads": 2}
-SETTINGS = {"streams": 2, "columns": 64, "epochs": 2, "validation_fraction": 0.4}
+SETTINGS = {"streams": 2, "columns": 64, "epochs": 2, "validation_fraction": 0.4, "planted": 0.5}
 FLAGS = [
     part
     for name, value in {**MODEL, **SETTINGS}.items()
@@ -273,6 +273,37 @@ def test_streams_hold_each_recording_once_behind_bos(tokens, bundle):
     found = [part[1:] for part in np.split(row, begins) if len(part) > 1]
     expected = [corpus.ids[place] for place in split.train]
     assert sorted(part.tolist() for part in found) == sorted(part.tolist() for part in expected)
+
+
+def test_planted_repeats_are_where_they_are_said_to_be():
+    rng = np.random.default_rng(0)
+    ids = [rng.integers(0, 500, (int(length), 2)) for length in rng.integers(20, 900, 60)]
+    corpus = TokenCorpus(
+        [f"{at}.wav" for at in range(60)], [each.astype(np.uint16) for each in ids], 0.04, ""
+    )
+    vocabulary, some = Vocabulary(512), {"streams": 4, "columns": 64, "seed": 3}
+    laid = Streams.of(corpus, [*range(60)], vocabulary, **some, planted=0.5)
+    plain = Streams.of(corpus, [*range(60)], vocabulary, **some)
+    assert laid.steps == plain.steps
+    assert {each.stream for each in laid.planted} == {0, 1}
+    covered = np.zeros(laid.ids.shape[:2], bool)
+    for stream, column, apart, length in laid.planted:
+        again = laid.ids[stream, column : column + length]
+        assert (again == laid.ids[stream, column - apart : column - apart + length]).all()
+        assert 25 <= apart <= column
+        assert 7 <= length <= min(100, apart)
+        assert not covered[stream, column : column + length].any()
+        covered[stream, column : column + length] = True
+    assert 0.2 < covered[:2].mean() < 0.5
+    apart = np.log([each.apart for each in laid.planted])
+    assert 0.3 < (apart - np.log(25)).mean() / np.log(laid.ids.shape[1] / 25) < 0.6
+    begins = (laid.ids[:, 1:] == vocabulary.bos).all(axis=2)
+    assert np.flatnonzero(begins[:2]).tolist() == [0]
+    assert begins[2:].sum() > 20
+    again = Streams.of(corpus, [*range(60)], vocabulary, **some, planted=0.5)
+    assert (again.ids == laid.ids).all()
+    other = Streams.of(corpus, [*range(60)], vocabulary, **some, planted=0.5, epoch=1)
+    assert (other.ids != laid.ids).any()
 
 
 def test_channels_of_a_recording_are_on_one_side():

@@ -111,6 +111,7 @@ class TokenTrainer(RunLoop):
             columns=settings.columns,
             seed=None if held_out else settings.seed,
             epoch=epoch,
+            planted=0.0 if held_out else settings.planted,
         )
 
     def _bits(self, ids: Any, known: Any, *, training: bool) -> tuple[Any, Any, Any]:
