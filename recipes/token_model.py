@@ -34,7 +34,7 @@ from ulmo.reports.lm import TokenTrainProgress, token_train_summary
 from ulmo.reports.tokenize import TokenizeProgress
 from ulmo.tokenizer import load_tokenizer
 
-MAX_BYTES = 4_000_000  # of a token model that ships in the package
+MAX_BYTES = 6_000_000  # of a token model that ships in the package
 PATH = click.Path(path_type=Path)
 
 
@@ -129,7 +129,7 @@ def publish(run: Path, tokens: Path, base: Recipe, tokenizer: Path | None, folde
         trained.tensors(),
         card,
     )
-    size = sum(map(len, (named.packed, named.text())))
+    size = sum(map(len, (named.packed, named.network, named.text())))
     if size > MAX_BYTES:
         raise UserError(f"the token model has {size:,} bytes, over {MAX_BYTES:,}: set less width")
     named.write()

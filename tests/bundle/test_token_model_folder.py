@@ -34,7 +34,7 @@ def rewrite(folder, change):
     path = folder / "lm.json"
     values = json.loads(path.read_text())
     change(values)
-    named = ("schema_version", "model", "tokenizer", "weights")
+    named = ("schema_version", "model", "tokenizer", "weights", "network")
     values["fingerprint"] = digest({name: values[name] for name in named})
     values["card_hash"] = digest(values["card"])
     path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
@@ -90,6 +90,16 @@ def other_header(folder):
     replace_weights(folder, content.replace(b'"usual"', b'"usuak"'))
 
 
+def other_graph(folder):
+    """Another number in the graph than in the weights."""
+    path = folder / "network.onnx"
+    content = bytearray(path.read_bytes())
+    content[content.index(b"embed.kernel.half\x4a") - 5] ^= 1
+    path.write_bytes(content)
+    digest_of = sha256(content).hexdigest()
+    rewrite(folder, lambda values: values.update(network=digest_of))
+
+
 CHANGES = {
     "a byte of the weights": (
         lambda folder: (folder / "model.safetensors").write_bytes(
@@ -105,6 +115,11 @@ CHANGES = {
     "impossible scores": (huge("scores", 6e4), "scores is not from -64 to 64"),
     "impossible frequencies": (huge("usual", 1), "usual is not from -64 to 0"),
     "another header": (other_header, "its header is not the one"),
+    "another graph": (other_graph, "network.onnx does not fit its settings .* differs"),
+    "an older ulmo": (
+        lambda folder: rewrite(folder, lambda values: values.update(schema_version=1)),
+        "older ulmo .*: train again",
+    ),
     "another width": (
         lambda folder: rewrite(folder, lambda values: values["model"].update(width=10)),
         "bytes",
@@ -115,7 +130,7 @@ CHANGES = {
     ),
     "a foreign file": (lambda folder: (folder / "run.py").write_text("1"), "'run.py', not part"),
     "a newer ulmo": (
-        lambda folder: rewrite(folder, lambda values: values.update(schema_version=2)),
+        lambda folder: rewrite(folder, lambda values: values.update(schema_version=3)),
         "newer ulmo",
     ),
     "no JSON": (lambda folder: (folder / "lm.json").write_text("{"), "not JSON"),
@@ -163,7 +178,7 @@ def test_a_model_that_is_too_large_is_refused():
 
 def test_the_one_that_ships_is_small_names_its_sources_and_fits_its_tokenizer(tmp_path):
     bundle = read_token_model(DEFAULT_LM)
-    assert sum(path.stat().st_size for path in DEFAULT_LM.iterdir()) < 4_000_000
+    assert sum(path.stat().st_size for path in DEFAULT_LM.iterdir()) < 6_000_000
     assert bundle.manifest.tokenizer == load_tokenizer(threads=1).manifest.fingerprint
     card = bundle.manifest.card
     assert card.corpora

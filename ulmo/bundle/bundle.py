@@ -218,12 +218,9 @@ def _check_contents(bundle: Bundle, remedy: str) -> None:
         raise UserError(
             f"{bundle.place}/{name} does not fit its settings ({error}): {remedy}"
         ) from None
-    start = 0
-    for piece in encoder_graph(bundle.manifest.model, weights).pieces():
-        end = start + piece.size
-        if bundle.encoder[start:end] != piece.content():
-            raise UserError(
-                f"{bundle.place}/{ENCODER} does not fit its settings and weights "
-                f"({piece.what} differs): {remedy}"
-            )
-        start = end
+    try:
+        encoder_graph(bundle.manifest.model, weights).check(bundle.encoder)
+    except ValueError as error:
+        raise UserError(
+            f"{bundle.place}/{ENCODER} does not fit its settings and weights ({error}): {remedy}"
+        ) from None

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.bundle.onnx_model import FLOAT, INT32, OnnxModel, Option, Shape, Tensor, node_bytes
+from ulmo.bundle.onnx_model import FLOAT, INT32, Nodes, OnnxModel, Shape, Tensor
 from ulmo.bundle.weights import (
     BIAS,
     KERNEL,
@@ -97,31 +97,12 @@ def encoder_size(settings: ModelSettings) -> int:
     return encoder_graph(settings, blank_weights(settings)).size
 
 
-class _Graph:
-    """Nodes and constants of one graph, in the order of their addition."""
+class _Graph(Nodes):
+    """A graph that knows the weights of the model."""
 
     def __init__(self, weights: Weights) -> None:
+        super().__init__()
         self._weights = weights
-        self.nodes: list[tuple[str, bytes]] = []
-        self.tensors: list[Tensor] = []
-
-    def node(
-        self, operator: str, *inputs: str, output: str | None = None, **options: Option
-    ) -> str:
-        """Add an operator; returns the name of its output."""
-        output = output or f"{operator.lower()}_{len(self.nodes)}"
-        self.nodes.append((output, node_bytes(operator, inputs, output, options)))
-        return output
-
-    def constant(self, name: str, values: NDArray[Any]) -> str:
-        """Add a constant tensor; returns its name."""
-        return self.tensor(Tensor(name, values.shape, values.dtype.str, lambda: values))
-
-    def tensor(self, tensor: Tensor) -> str:
-        """Add a constant tensor, once; returns its name. Its values are computed when needed."""
-        if tensor.name not in (known.name for known in self.tensors):
-            self.tensors.append(tensor)
-        return tensor.name
 
     def layer(self, features: str, part: str, layer: Convolution, rows_added: int = 0) -> str:
         """Add a layer of a part; `rows_added` more zeros lie above the highest bin.

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 OPSET = 17
 IR_VERSION = 8  # ONNX 1.12 (2022), the first with LayerNormalization, for older runtimes
-FLOAT, INT32, INT64 = 1, 6, 7  # TensorProto.DataType
-_DATA_TYPES = {"<f4": FLOAT, "<i8": INT64}
+FLOAT, INT32, INT64, FLOAT16 = 1, 6, 7, 10  # TensorProto.DataType
+_DATA_TYPES = {"<f4": FLOAT, "<i8": INT64, "<f2": FLOAT16}
 _ATTRIBUTE_FLOAT, _ATTRIBUTE_INT, _ATTRIBUTE_INTS = 1, 2, 7  # AttributeProto.AttributeType
 _VARINT, _LENGTH, _FIXED32 = 0, 2, 5  # wire types of protobuf
 
@@ -71,6 +71,17 @@ class OnnxModel(NamedTuple):
         """The file."""
         return b"".join(piece.content() for piece in self.pieces())
 
+    def check(self, content: bytes) -> None:
+        """Raise ValueError, which says where, if the bytes of a file are not those of this model.
+
+        Their number must have been checked.
+        """
+        start = 0
+        for piece in self.pieces():
+            if content[start : start + piece.size] != piece.content():
+                raise ValueError(f"{piece.what} differs")
+            start += piece.size
+
     def pieces(self) -> Iterator[Piece]:
         """The file, piece by piece (ModelProto)."""
         graph = list(self._graph())
@@ -95,6 +106,32 @@ class OnnxModel(NamedTuple):
         for number, values in ((11, self.inputs), (12, self.outputs)):
             for name, value in values.items():
                 yield _piece(f"the shape of {name}", _bytes(number, _value_info(name, *value)))
+
+
+class Nodes:
+    """Nodes and constants of one graph, in the order of their addition."""
+
+    def __init__(self) -> None:
+        self.nodes: list[tuple[str, bytes]] = []
+        self.tensors: list[Tensor] = []
+
+    def node(
+        self, operator: str, *inputs: str, output: str | None = None, **options: Option
+    ) -> str:
+        """Add an operator; returns the name of its output."""
+        output = output or f"{operator.lower()}_{len(self.nodes)}"
+        self.nodes.append((output, node_bytes(operator, inputs, output, options)))
+        return output
+
+    def constant(self, name: str, values: NDArray[Any]) -> str:
+        """Add a constant tensor; returns its name."""
+        return self.tensor(Tensor(name, values.shape, values.dtype.str, lambda: values))
+
+    def tensor(self, tensor: Tensor) -> str:
+        """Add a constant tensor, once; returns its name. Its values are computed when needed."""
+        if tensor.name not in (known.name for known in self.tensors):
+            self.tensors.append(tensor)
+        return tensor.name
 
 
 def node_bytes(

@@ -1,10 +1,11 @@
 """The token model's folder: JSON and safetensors, and no code.
 
-lm.json              sizes, the tokenizer that it belongs to, card, and the hash of the other file
+lm.json              sizes, the tokenizer that it belongs to, card, hashes of the other files
 model.safetensors    float16: the network, substitution scores, usual ids, and the first mixture
+network.onnx         the network, for programs that know ONNX and not ulmo
 
 It is checked as a tokenizer's bundle is: the settings are strict JSON of bounded size, and they
-determine every byte of the safetensors but the numbers.
+determine every byte of the safetensors but the numbers, and these the graph.
 """
 
 import json
@@ -21,6 +22,7 @@ from pydantic import Field, model_validator
 from ulmo.arrays import Array
 from ulmo.bundle.card import Corpus, Text
 from ulmo.bundle.folder import FolderKind, check_hashes, hashes_of
+from ulmo.bundle.token_graph import network_graph, network_size
 from ulmo.bundle.token_weights import tensor_shapes
 from ulmo.bundle.weights import tensors_header
 from ulmo.config import Settings, UserError
@@ -28,9 +30,10 @@ from ulmo.config.token_model import TokenModelSettings
 from ulmo.storage.plain_file import check_length, read_bounded, read_hashed
 from ulmo.storage.sealed import fingerprint, read_json
 
-SCHEMA_VERSION = 1
-LM_MANIFEST, LM_WEIGHTS = "lm.json", "model.safetensors"
-LM_FOLDER = FolderKind("token model", "a token model", LM_MANIFEST, (LM_MANIFEST, LM_WEIGHTS), "lm")
+SCHEMA_VERSION = 2
+LM_MANIFEST, LM_WEIGHTS, LM_NETWORK = "lm.json", "model.safetensors", "network.onnx"
+_FILES = (LM_MANIFEST, LM_WEIGHTS, LM_NETWORK)
+LM_FOLDER = FolderKind("token model", "a token model", LM_MANIFEST, _FILES, "lm")
 DEFAULT_LM = Path(__file__).parents[1] / "default_token_model"  # recipes/token_model.toml
 _MAX_BYTES = 1 << 26  # of the weights: 8 times `base`
 _MAX_MANIFEST_BYTES = 1 << 16
@@ -78,6 +81,7 @@ class TokenModelManifest(Settings):
     model: TokenModelSettings
     tokenizer: _Hash  # fingerprint of the tokenizer whose tokens it scores
     weights: _Hash  # SHA-256 of model.safetensors
+    network: _Hash  # SHA-256 of network.onnx
     fingerprint: _Hash  # SHA-256 over all of the above, as canonical JSON
     card: TokenModelCard
     card_hash: _Hash  # SHA-256 over the card, as canonical JSON
@@ -96,6 +100,7 @@ class TokenModelBundle(NamedTuple):
     folder: Path
     manifest: TokenModelManifest
     packed: bytes  # model.safetensors
+    network: bytes  # network.onnx
 
     def tensors(self) -> dict[str, Array]:
         """All tensors by name, float32."""
@@ -107,7 +112,7 @@ class TokenModelBundle(NamedTuple):
 
     def write(self) -> None:
         """Write the folder; an older one is replaced whole (see `FolderKind.write`)."""
-        files = {LM_WEIGHTS: self.packed, LM_MANIFEST: self.text()}
+        files = {LM_WEIGHTS: self.packed, LM_NETWORK: self.network, LM_MANIFEST: self.text()}
         LM_FOLDER.write(self.folder, files)
 
 
@@ -129,16 +134,17 @@ def build_token_model(
     with np.errstate(over="ignore"):
         halves = {name: np.ascontiguousarray(each, np.float16) for name, each in tensors.items()}
     packed = safetensors.numpy.save(halves)
-    _unpacked(model, packed)
+    network = network_graph(model, _unpacked(model, packed)).to_bytes()
     values: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "model": model.model_dump(mode="json"),
         "tokenizer": tokenizer,
         "weights": sha256(packed).hexdigest(),
+        "network": sha256(network).hexdigest(),
         "card": card.model_dump(mode="json"),
     }
     manifest = TokenModelManifest.model_validate({**values, **hashes_of(values, _identity(values))})
-    return TokenModelBundle(folder, manifest, packed)
+    return TokenModelBundle(folder, manifest, packed, network)
 
 
 def read_token_model(folder: Path) -> TokenModelBundle:
@@ -151,18 +157,31 @@ def read_token_model(folder: Path) -> TokenModelBundle:
     path = folder / LM_MANIFEST
     content = read_bounded(path, _MAX_MANIFEST_BYTES, remedy=_REMEDY)
     manifest = read_json(
-        path, TokenModelManifest, content=content, newest=SCHEMA_VERSION, remedy=_REMEDY
+        path,
+        TokenModelManifest,
+        content=content,
+        newest=SCHEMA_VERSION,
+        oldest=SCHEMA_VERSION,
+        remedy=_REMEDY,
     )
     if content != _text(manifest):
         raise UserError(f"{path} is damaged (its layout is not that of ulmo): {_REMEDY}")
-    size, weights = tensors_size(manifest.model), folder / LM_WEIGHTS
-    check_length(weights, size, remedy=_REMEDY)
-    packed = read_hashed(weights, size, manifest.weights, remedy=_REMEDY)
+    sizes = {LM_WEIGHTS: tensors_size(manifest.model), LM_NETWORK: network_size(manifest.model)}
+    for name, size in sizes.items():
+        check_length(folder / name, size, remedy=_REMEDY)
+    hashes = {LM_WEIGHTS: manifest.weights, LM_NETWORK: manifest.network}
+    packed, network = (
+        read_hashed(folder / name, size, hashes[name], remedy=_REMEDY)
+        for name, size in sizes.items()
+    )
+    name = LM_WEIGHTS
     try:
-        _unpacked(manifest.model, packed)
+        tensors = _unpacked(manifest.model, packed)
+        name = LM_NETWORK
+        network_graph(manifest.model, tensors).check(network)
     except ValueError as error:
-        raise UserError(f"{weights} does not fit its settings ({error}): {_REMEDY}") from None
-    return TokenModelBundle(folder, manifest, packed)
+        raise UserError(f"{folder / name} does not fit its settings ({error}): {_REMEDY}") from None
+    return TokenModelBundle(folder, manifest, packed, network)
 
 
 def tensors_size(model: TokenModelSettings) -> int:
@@ -195,7 +214,7 @@ def _unpacked(model: TokenModelSettings, packed: bytes) -> dict[str, Array]:
 
 
 def _identity(values: dict[str, Any]) -> str:
-    names = ("schema_version", "model", "tokenizer", "weights")
+    names = ("schema_version", "model", "tokenizer", "weights", "network")
     return fingerprint({name: values[name] for name in names})
 
 

@@ -9,6 +9,9 @@ from ulmo.config.base import Settings
 CHUNK = 64  # columns that are computed at once, on a grid that begins at a recording's first column
 GUESSES = 5  # at each token: of the network, the copies, and three of habits
 GATES = 4  # how near the nearest moment of the past is; each has weights of its own
+DECAY = 8.0  # c of RG-LRU (De et al. 2024, equation 4)
+LEAST = 1e-6  # that 1 - a^2 of RG-LRU is taken to be, so that its root has a slope
+NORM_EPSILON = 1e-5  # of the normalisation between blocks
 BlockKind = Literal["recurrent", "attention"]
 
 
@@ -48,6 +51,15 @@ class TokenModelSettings(Settings):
             "attention" if every and not number % every else "recurrent"
             for number in range(1, self.blocks + 1)
         )
+
+
+def attention_slopes(heads: int) -> list[float]:
+    """How fast the attention of each head falls with distance (Press et al. 2022, ALiBi).
+
+    >>> attention_slopes(8)[:2]
+    [0.5, 0.25]
+    """
+    return [2.0 ** -(1 + 7 * head / max(heads - 1, 1)) for head in range(heads)]
 
 
 # 0.75 and 4 million weights, with the grid of the tokenizer that ships.

@@ -13,13 +13,17 @@ from typing import NamedTuple
 import numpy as np
 
 from ulmo.arrays import Array, Ids, Mask
-from ulmo.config.token_model import CHUNK, TokenModelSettings
+from ulmo.config.token_model import (
+    CHUNK,
+    DECAY,
+    LEAST,
+    NORM_EPSILON,
+    TokenModelSettings,
+    attention_slopes,
+)
 from ulmo.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 Weights = Mapping[str, Array]
-DECAY = 8.0  # c of RG-LRU (De et al. 2024, equation 4)
-NORM_EPSILON = 1e-5
-LEAST = 1e-6  # that 1 - a^2 is taken to be, so that its root has a slope
 
 
 class State(NamedTuple):
@@ -160,7 +164,7 @@ def attention_bias(heads: int) -> Array:
     """
     here, there = np.arange(CHUNK)[:, None] + CHUNK, np.arange(2 * CHUNK)[None]
     distance = here - there
-    slopes = 2.0 ** -np.linspace(1, 8, heads)[:, None, None]
+    slopes = np.array(attention_slopes(heads))[:, None, None]
     inside = (distance >= 0) & (distance < CHUNK)
     return np.where(inside, -slopes * distance, -1e9).astype(np.float32)
 

@@ -12,13 +12,16 @@ import numpy as np
 from keras import ops
 
 from ulmo.arrays import Array
-from ulmo.config.token_model import CHUNK, TokenModelSettings
+from ulmo.config.token_model import (
+    CHUNK,
+    DECAY,
+    LEAST,
+    NORM_EPSILON,
+    TokenModelSettings,
+)
 from ulmo.models.token_model.scan import scan
 from ulmo.vocabulary import SPECIAL_TOKENS, Vocabulary
 
-DECAY = 8.0  # c of RG-LRU (De et al. 2024, equation 4)
-NORM_EPSILON = 1e-5
-LEAST = 1e-6  # that 1 - a^2 is taken to be, so that its root has a slope
 _SLOWEST = 0.999  # of the initial decays in a column, which are drawn from 0.9 on
 
 

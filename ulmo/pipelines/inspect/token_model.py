@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from ulmo.bundle.token_model import (
     LM_MANIFEST,
+    LM_NETWORK,
     LM_WEIGHTS,
     TokenModelManifest,
     read_token_model,
@@ -35,6 +36,7 @@ def inspect_token_model(folder: Path) -> TokenModelFacts:
     files = [
         {"name": LM_MANIFEST, "bytes": len(bundle.text()), "sha256": None},
         {"name": LM_WEIGHTS, "bytes": len(bundle.packed), "sha256": manifest.weights},
+        {"name": LM_NETWORK, "bytes": len(bundle.network), "sha256": manifest.network},
     ]
     weights = sum(math.prod(shape) for shape in weight_shapes(manifest.model).values())
     return TokenModelFacts(portable(folder), weights, files, manifest)
