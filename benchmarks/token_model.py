@@ -16,16 +16,19 @@ on; recordings of a folder are counted together. The rows:
 
 With --background, 40 columns of each of up to 20 recordings are put among the tokens of shuffled
 recordings of that folder, and the same tokens again 1 minute, 10 minutes and 1 hour later: how many
-bits the second time costs less.
+bits the second time costs less. --chained draws the other tokens as those of the folder follow each
+other (benchmarks/token_background.py), as many as --seconds needs: 86400 is a day.
 """
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import numpy as np
 
 from benchmarks.context_mixing import mixing_bits, tree_leaves
+from benchmarks.token_background import chained
 from ulmo.config.token_model import CHUNK
 from ulmo.formats.read import read_corpus
 from ulmo.preprocessing.threads import one_thread
@@ -111,21 +114,36 @@ def rows_of(ids: np.ndarray, model: TokenModel) -> tuple[dict[str, float], float
     return {name: float(bits[name][counted].sum(dtype=np.float64)) for name in ROWS}, seconds
 
 
-def planted(model: TokenModel, pieces: list[np.ndarray], background: np.ndarray) -> None:
-    """Print what pieces (LENGTH, bands) cost the first and the second time, by distance."""
-    for seconds in DISTANCES:
+def columns_of(seconds: float, pieces: list[np.ndarray]) -> int:
+    """Columns in which all pieces come again that much later."""
+    return round(seconds * COLUMNS_A_SECOND) + 2 * SPACING * len(pieces)
+
+
+def planted(
+    model: TokenModel,
+    pieces: list[np.ndarray],
+    background: np.ndarray,
+    distances: Sequence[float],
+) -> None:
+    """Print what pieces (LENGTH, bands) cost the first and the second time, by seconds between."""
+    for seconds in distances:
         apart = round(seconds * COLUMNS_A_SECOND)
-        ids = background[: apart + 2 * SPACING * len(pieces)].copy()
+        ids = background[: columns_of(seconds, pieces)].copy()
         firsts = SPACING * np.arange(1, len(pieces) + 1)
         for piece, first in zip(pieces, firsts, strict=True):
             ids[first : first + LENGTH] = piece
             ids[first + apart : first + apart + LENGTH] = piece
+        began = time.process_time()
         bits = model.score(ids, short=False).bits
+        took = time.process_time() - began
         one, two = (
             np.mean([bits[at + late : at + late + LENGTH].mean() for at in firsts])
             for late in (0, apart)
         )
-        click.echo(f"{seconds:>6} s later: {one:.3f} bits a token at first, then {two:.3f}")
+        click.echo(
+            f"{seconds:>6g} s later: {one:.3f} bits a token at first, then {two:.3f}, "
+            f"{one - two:.3f} less; {len(ids):,} columns in {took:.0f} CPU seconds"
+        )
 
 
 @click.command()
@@ -133,12 +151,18 @@ def planted(model: TokenModel, pieces: list[np.ndarray], background: np.ndarray)
 @click.option("--lm", type=PATH, default=None, help="[default: the one that ships]")
 @click.option("--columns", type=int, default=None, help="Of each recording, at most.")
 @click.option("--background", type=PATH, default=None, help="Plant repeats in these tokens.")
+@click.option("--chained", "is_chained", is_flag=True, help="Draw these at random.")
+@click.option(
+    "--seconds", "distances", type=float, multiple=True, default=DISTANCES, show_default=True
+)
 @click.option("--leave-out", multiple=True, help="Names of recordings that begin so are left out.")
 def main(
     tokens: tuple[Path, ...],
     lm: Path | None,
     columns: int | None,
     background: Path | None,
+    is_chained: bool,
+    distances: tuple[float, ...],
     leave_out: tuple[str, ...],
 ) -> None:
     """Print bits a token, a table for each folder of TOKENS."""
@@ -147,8 +171,12 @@ def main(
         stored = [each.ids for folder in tokens for each in read_corpus(folder)]
         pieces = [ids[5 : 5 + LENGTH] for ids in stored if len(ids) > LENGTH + 20][:20]
         around = [each.ids for each in read_corpus(background)]
-        np.random.default_rng(0).shuffle(around)
-        planted(model, pieces, np.concatenate(around))
+        if is_chained:
+            row = chained(around, columns_of(max(distances), pieces))
+        else:
+            np.random.default_rng(0).shuffle(around)
+            row = np.concatenate(around)
+        planted(model, pieces, row, distances)
         return
     for folder in tokens:
         sums, count, recordings, seconds = dict.fromkeys(ROWS, 0.0), 0, 0, 0.0
