@@ -42,7 +42,7 @@ def slow_nearest(held, borders, asked, distance, column, followed):
         new = {}
         for window in range(first, end):
             for band in range(BANDS):
-                word = band, *held[window + WINDOW - 2 : window + WINDOW, band].tolist()
+                word = band, *held[window + WINDOW - 3 : window + WINDOW, band].tolist()
                 new[word] = window  # once in a part
         for word, window in new.items():
             last.setdefault(word, []).insert(0, window)
@@ -51,7 +51,7 @@ def slow_nearest(held, borders, asked, distance, column, followed):
         there = asked[at : at + WINDOW]
         places = set()
         for band in range(BANDS):
-            places |= set(last.get((band, *there[-2:, band].tolist()), [])[: seeds._OCCURRENCES])
+            places |= set(last.get((band, *there[-3:, band].tolist()), [])[: seeds._OCCURRENCES])
         for place in followed[1]:
             if place + at + column - followed[0] < FAR:
                 places.add(place + at + column - followed[0])

@@ -1,6 +1,6 @@
 """Windows of the far past that may be like the present, found by ids that they share.
 
-two ids of a band, one after the other -> where they were last -> distance of the whole windows
+three ids of a band, one after the other -> where they were last -> distance of the whole windows
 
 As BLAST finds proteins (Altschul et al. 1990, "Basic local alignment search tool"): a short word
 that two sequences share is looked up in an index, and what is around it is compared. What was near
@@ -16,9 +16,10 @@ from ulmo.arrays import Indices
 from ulmo.config.token_model import CHUNK
 from ulmo.sequence.neighbours import NEAREST, NONE, WINDOW, Keys, keys_of, places_of
 
-_BUCKETS = 1 << 17  # of words, in each band
+_WORD = 3  # ids of a band
+_BUCKETS = 1 << 19  # of words, in each band
 _FACTOR = 40_503  # odd, near 2^16 divided by the golden ratio (Knuth 1973)
-_OCCURRENCES = 8  # of a word that are looked at, the last ones
+_OCCURRENCES = 16  # of a word that are looked at, the last ones
 _STEP = 16  # columns in which what is followed stays the same
 
 
@@ -32,24 +33,25 @@ class Followed(NamedTuple):
 class Seeds:
     """An index of windows, in the order of their numbers: 4 bytes a token.
 
-    Words of two ids that are in a chunk several times count once, the last time.
+    Words that are in a chunk several times count once, the last time.
     """
 
     def __init__(self, bands: int) -> None:
-        self._last = np.full((bands, _BUCKETS), -1, np.int32)  # window in which a word was last
-        self._before = np.empty((bands, 0), np.int32)  # and in which before a window
+        # The window in which a word was last, and in which before a window; from 1: 0 is none.
+        self._last = np.zeros((bands, _BUCKETS), np.int32)
+        self._before = np.empty((bands, 0), np.int32)
         self.count = 0  # windows
 
     def add(self, held: NDArray[np.int16]) -> None:
         """Add the windows of some columns (n + WINDOW - 1, bands) to those that are there."""
-        words = _words(held[WINDOW - 2 :]).T  # (bands, n)
+        words = _words(held[WINDOW - _WORD :]).T  # (bands, n)
         end = self.count + words.shape[1]
         if end > self._before.shape[1]:
-            more = np.full((len(self._before), end), -1, np.int32)
+            more = np.zeros((len(self._before), end), np.int32)
             self._before = np.concatenate([self._before, more], axis=1)
         bands = np.arange(len(words))[:, None]
         self._before[:, self.count : end] = self._last[bands, words]
-        self._last[bands, words] = np.arange(self.count, end, dtype=np.int32)
+        self._last[bands, words] = np.arange(self.count + 1, end + 1, dtype=np.int32)
         self.count = end
 
     def nearest(
@@ -65,7 +67,7 @@ class Seeds:
         held: (at least count + WINDOW - 1, bands), all windows. asked: (CHUNK + WINDOW - 1, bands).
         column: the number of the first column that is asked for. followed: of the column before.
         """
-        hits = self._occurrences(_words(asked[WINDOW - 2 :]))  # (CHUNK, candidates)
+        hits = self._occurrences(_words(asked[WINDOW - _WORD :]))  # (CHUNK, candidates)
         found = np.full((CHUNK, NEAREST), NONE)
         windows = np.lib.stride_tricks.sliding_window_view(asked, WINDOW, axis=0)
         for start in range(0, CHUNK, _STEP):
@@ -93,16 +95,17 @@ class Seeds:
     def _occurrences(self, words: Indices) -> Indices:
         """(n, bands x _OCCURRENCES), of words (n, bands): the last windows with each; -1: none."""
         bands = np.arange(words.shape[1])
-        place = self._last[bands, words]
+        place = self._last[bands, words] - 1
         found = np.full((_OCCURRENCES, *words.shape), -1)
         for each in found:
             each[:] = place
             if self.count:
-                place = np.where(place >= 0, self._before[bands, np.maximum(place, 0)], -1)
+                place = np.where(place >= 0, self._before[bands, np.maximum(place, 0)] - 1, -1)
         return found.transpose(1, 0, 2).reshape(len(words), -1)
 
 
 def _words(ids: NDArray[np.int16] | Indices) -> Indices:
-    """(n, bands), of ids (n + 1, bands): the bucket of each two ids, one after the other."""
+    """(n, bands), of ids (n + 2, bands): the bucket of each three ids, one after the other."""
     wide = ids.astype(np.int64)
-    return ((wide[:-1] * _FACTOR + wide[1:]) * _FACTOR >> 3) % _BUCKETS
+    mixed = (wide[:-2] * _FACTOR + wide[1:-1]) * _FACTOR + wide[2:]
+    return (mixed * _FACTOR >> 3) % _BUCKETS
