@@ -158,14 +158,14 @@ def test_a_refused_recording_may_be_mended_or_go(folder, tmp_path):
 def test_a_row_of_tokens_tells_the_file_that_was_read(folder, tokenizer, tmp_path, monkeypatch):
     """One that grows after the plan, and before it is read."""
 
-    keyed = Planned.keyed
+    key_of = Planned.key_of
 
     def late(*args):
-        planned = keyed(*args)
+        key = key_of(*args)
         (folder / "a.wav").write_bytes(wav(PCM + PCM))
-        return planned
+        return key
 
-    monkeypatch.setattr(Planned, "keyed", late)
+    monkeypatch.setattr(Planned, "key_of", late)
     tokenize(tokenizer, folder, out=tmp_path / "out")
     row = by_path(tmp_path / "out")["a.wav"]
     file = input_file(Path("a.wav"), folder)
@@ -205,17 +205,17 @@ def test_tokens_of_a_recording_that_had_another_name_for_a_while(
     folder, tokenizer, tmp_path, monkeypatch
 ):
     """It is as it was when the job was planned; but that is not what was read."""
-    keyed, left = Planned.keyed, [3]
+    key_of, left = Planned.key_of, [3]
 
     def late(*args):
-        planned = keyed(*args)
+        key = key_of(*args)
         left[0] -= 1
         if not left[0]:
             exchange(folder)
-        return planned
+        return key
 
     with monkeypatch.context() as patch:
-        patch.setattr(Planned, "keyed", late)
+        patch.setattr(Planned, "key_of", late)
         tokenize(tokenizer, folder, out=tmp_path / "out")
     exchange(folder)
     for out in ("out", "fresh"):

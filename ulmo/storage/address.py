@@ -13,7 +13,6 @@ from ulmo.config import UserError, printable
 MARK = "\0"  # no path of this computer has one
 WEB = ("http", "https")
 ARCHIVES = ("zip", "tar", "libarchive")  # names in them may look like user:password@
-_SECRET = re.compile(r"([^/@]*:[^/@]*@)")  # user:password@
 
 _secrets: dict[str, str] = {}  # what was given in an address, by what is shown of it
 
@@ -51,7 +50,18 @@ def _shown(address: str) -> str:
         return address
     if protocol in WEB:
         names = re.split(r"[?#]", names, maxsplit=1)[0]
-    return protocol + mark + (names if protocol in ARCHIVES else _SECRET.sub("", names, count=1))
+    return protocol + mark + (names if protocol in ARCHIVES else _without_login(names))
+
+
+def _without_login(names: str) -> str:
+    """Names without the first user:password@ among them."""
+    parts = names.split("@")
+    for number, part in enumerate(parts[:-1]):
+        before, slash, login = part.rpartition("/")
+        if ":" in login:
+            rest = "@".join(parts[number + 1 :])
+            return "@".join([*parts[:number], before + slash + rest])
+    return names
 
 
 def whole(shown: str) -> str:
