@@ -65,11 +65,12 @@ def main() -> None:
     parser.add_argument("--noise", type=names_of(NOISES), default=["sea", "forest", "rain"])
     parser.add_argument("--snr", type=float, default=10)
     parser.add_argument("--minutes", type=float, default=12)
+    parser.add_argument("--bundle", type=Path, help="In place of the tokenizer that ships.")
     parser.add_argument("--bound", type=int, default=selection._BOUND, help="Columns compared.")
     options = parser.parse_args()
     selection._BOUND = options.bound
     ids, middles = stream(options.hours, options.calls, options)
-    scores = load_tokenizer().bundle.scores()
+    scores = load_tokenizer(options.bundle).bundle.scores()
     bounds: list[Bounds] = []
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun, computed = time.perf_counter(), time.process_time()
