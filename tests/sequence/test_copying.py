@@ -130,3 +130,19 @@ def test_distances_of_a_window_fit_whatever_the_number_of_bands():
         tables = CopyTables.of(codes, np.zeros((bands, 5, 5), np.float32), usual)
         assert 0 < int(tables.distance.max()) * WINDOW * bands < 2**15
         np.testing.assert_allclose(tables.likely.sum(axis=2), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("windows", [1, 8, 17, 63, 64, 100, 1100])
+def test_any_number_of_windows_is_searched(windows):
+    rng = np.random.default_rng(windows)
+    distance = np.abs(np.subtract.outer(np.arange(9), np.arange(9))).astype(np.int16)
+    held = rng.integers(0, 9, (windows + WINDOW - 1, 2)).astype(np.int16)
+    asked = rng.integers(0, 9, (CHUNK + WINDOW - 1, 2))
+    found = Searcher(distance).nearest(held, asked)
+    theirs = np.lib.stride_tricks.sliding_window_view(held, WINDOW, axis=0)
+    for column in (0, CHUNK - 1):
+        ours = asked[column : column + WINDOW].T
+        apart = np.abs(theirs - ours).sum(axis=(1, 2))
+        order = np.lexsort((-np.arange(windows), apart))[:NEAREST]
+        np.testing.assert_array_equal(places_of(found[: len(order), column]), order)
+        assert (found[len(order) :, column] == NONE).all()

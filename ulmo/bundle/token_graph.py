@@ -32,7 +32,7 @@ def network_graph(settings: TokenModelSettings, weights: Mapping[str, Array]) ->
     gaps; `memory_0`, `memory_1`, ... of each block, (width,) or of attention (2, 64, width), at
     first 0. Outputs: `logits` (64, bands, CB), of each token given those before it and the lower
     bands of its column; and `next_` of each input but ids, previous being the last of the ids.
-    Columns at the end that are not there yet may be anything: they change nothing before them.
+    Columns at the end that are not there yet may be any ids: they change nothing before them.
 
     weights: of `weight_shapes`, kept as float16. Equal input gives equal bytes.
     """

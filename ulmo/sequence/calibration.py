@@ -162,6 +162,6 @@ def fit_tails(
         if len(chance) >= _ENOUGH:
             tails.append(Tail.of(chance, most))
         else:
-            usual = tails[-1] if tails else Tail(_USUAL_LEAST, 0.0, 0.0, _USUAL_SCALE)
-            tails.append(usual._replace(often=_MOST_TOP * most, most=most))
+            usual = tails[-1] if tails else Tail(_USUAL_LEAST, _MOST_TOP, 1.0, _USUAL_SCALE)
+            tails.append(usual._replace(often=usual.often / usual.most * most, most=most))
     return tails

@@ -150,10 +150,10 @@ def _seeds(searched: Searched, limit: float) -> Iterator[tuple[float, int, int]]
 
 def free(event: Event, taken: Mask) -> Event | None:
     """The part of an event that no other has taken; None if that is less than half of it."""
-    free = ~taken[event.first : event.end]
-    if not free.any() or 2 * free.sum() < len(free):
+    own = ~taken[event.first : event.end]
+    if not own.any() or 2 * own.sum() < len(own):
         return None
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], free, [False]]).astype(np.int8)))
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], own, [False]]).astype(np.int8)))
     parts = edges.reshape(-1, 2)
     first, end = parts[np.diff(parts, axis=1)[:, 0].argmax()]
     return event._replace(first=event.first + int(first), end=event.first + int(end))

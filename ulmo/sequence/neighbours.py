@@ -52,7 +52,8 @@ class Searcher:
         for depth, level in enumerate(reversed(tree)):
             if depth:
                 chosen = (chosen[..., None] * _FAN + np.arange(_FAN)).reshape(CHUNK, -1)
-            keys = keys_of(level[chosen, columns], chosen)
+            inside = np.minimum(chosen, len(level) - 1)  # nodes at the end have none below them
+            keys = keys_of(np.where(chosen == inside, level[inside, columns], FAR), chosen)
             if depth == len(tree) - 1:
                 keys[chosen >= windows] = NONE
             if keys.shape[1] > NEAREST:

@@ -177,7 +177,8 @@ def _whole(events: list[Event], quiet: Mask, borders: Indices) -> list[Event]:
     whole: list[Event] = []
     for sure in (True, False):
         some = [event for event in events if (event.rate <= _SURE) == sure]
-        some = [part for event in some if (part := free(event, taken > 0))]
+        others = taken > 0
+        some = [part for event in some if (part := free(event, others))]
         for event in some:
             taken[event.first : event.end] += 1
         for event in some:

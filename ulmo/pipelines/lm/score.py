@@ -234,7 +234,10 @@ def _spread_out(
     job: Callable[[StoredTokens], tuple[str, ScoredRow]],
     stored: Iterator[StoredTokens],
 ) -> Iterator[tuple[str, ScoredRow]]:
-    """What a job makes of stored tokens, in their order; memory holds some for each worker."""
+    """What a job makes of stored tokens, in their order.
+
+    Scores that are done wait in memory for those before them.
+    """
     first = [*islice(stored, spread.enough)]
     with spread.open(len(first), lambda *_: None) as executor:
         yield from executor.in_order(job, chain(first, stored))

@@ -153,8 +153,8 @@ class Streams(NamedTuple):
 def plant(ids: _Packed, column_s: float, rng: np.random.Generator) -> list[Planted]:
     """Put stretches of ids (time, band) in place of later ones; returns where.
 
-    Lengths, distances and twice the columns between stretches are log-uniform: 0.3 to 4 s, and 1 s
-    to an hour.
+    Lengths (0.3 to 4 s) and distances (1 s to an hour) are log-uniform. Between stretches is twice
+    such a length.
     """
 
     def drawn(least_s: float, most_s: float) -> int:
