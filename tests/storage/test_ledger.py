@@ -20,6 +20,7 @@ from tests.sealed import hashes_of, reseal
 from tests.storage.ledgers import KEYS, USERS, at_each_change, rows_of
 from ulmo.config import NewerError, UserError
 from ulmo.storage import ledger as ledger_file
+from ulmo.storage.packed import Index
 from ulmo.storage.tables import schema_of
 
 
@@ -319,7 +320,7 @@ def test_keys_and_places_are_held_and_no_rows(tmp_path, monkeypatch):
         assert len(ledger._block[1]) <= 16
     with ledger.writing(keys):
         assert ledger._table is None
-        assert all(isinstance(place, int) for place in ledger._journal._places.values())
+        assert isinstance(ledger._journal._places, Index)
 
 
 @pytest.mark.parametrize("ended", [True, False])

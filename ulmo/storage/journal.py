@@ -1,7 +1,7 @@
 """A journal: one line of JSON for each key that a running job has done, with the key's rows.
 
-A line may also have the hash of a file that the job needs at its end. Only keys and places in the
-journal are held in memory. A line that is cut short, or that is no line of ours, is as good as
+A line may also have the hash of a file that the job needs at its end. Only hashes of keys and
+places in the journal are held in memory. A line that is cut short, or that is no line of ours, is as good as
 none. A journal of which MAX_LINE bytes are no lines of ours is read no further: it may be a hole,
 which is as long as somebody likes.
 """
@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Generic, NamedTuple, TypeVar
 from ulmo.config import Settings
 from ulmo.storage.atomic import publish
 from ulmo.storage.faults import reading
+from ulmo.storage.packed import Index
 from ulmo.storage.plain_file import LinkError, append_to, bounded_lines, open_unlinked
 from ulmo.storage.sealed import canonical_json, parsed_json
 
@@ -37,25 +38,32 @@ class Journal(Generic[R]):
     def __init__(self, path: Path, row: type[R]) -> None:
         self._path = path
         self._row_type = row
-        self._places: dict[str, int] = {}  # where the line of a key begins
+        self._places = Index()  # where the line of a key begins
         self._appended: BinaryIO | None = None
         self._read: BinaryIO | None = None
 
     def __contains__(self, key: str) -> bool:
         return key in self._places
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+    def __iter__(self) -> Iterator[Entry[R]]:
+        """The latest line of each key."""
+        yield from map(self._at, self._places.numbers)
 
     def load(self) -> None:
         """Find the lines there are. Raises UserError if the file cannot be read."""
+        self._places = Index()
         with reading(self._path):
-            self._places = dict(self._lines())
+            for key, place in self._lines():
+                self._places[key] = place
 
-    def entry(self, key: str) -> Entry[R]:
-        """The line of a key. Raises KeyError if the journal does not have it."""
+    def entry(self, key: str) -> Entry[R] | None:
+        """The line of a key; None if the journal does not have it."""
+        place = self._places.get(key)
+        return None if place is None else self._at(place)
+
+    def _at(self, place: int) -> Entry[R]:
         self._read = self._read or open_unlinked(self._path)
-        self._read.seek(self._places[key])
+        self._read.seek(place)
         return self._parsed(_value(self._read.readline(MAX_LINE)))
 
     def begin(
@@ -66,7 +74,7 @@ class Journal(Generic[R]):
         `expected` is the number of rows that there will be, for progress(); `others` is the number
         of those among the lines that do not count.
         """
-        places = {}
+        places = Index()
         with publish(self._path) as file:
             if expected is not None:
                 counts = {"expected": expected} | ({"others": others} if others else {})
@@ -102,7 +110,7 @@ class Journal(Generic[R]):
     def _parsed(self, entry: Any) -> Entry[R]:
         """Raises ValueError, KeyError or TypeError for what is no line of ours."""
         rows = [self._row_type.model_validate(row) for row in entry["rows"]]
-        if any(row.model_dump()["key"] != entry["key"] for row in rows):
+        if any(vars(row)["key"] != entry["key"] for row in rows):
             raise ValueError("a row has another key than its line")
         return Entry(str(entry["key"]), rows, str(entry.get("file_hash", "")))
 

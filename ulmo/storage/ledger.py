@@ -10,7 +10,7 @@ everything that decides about it, is the one asked for.
 """
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
@@ -27,6 +27,7 @@ from ulmo.storage.faults import Fault, fault_of, reading, reading_error, remove_
 from ulmo.storage.journal import Entry, Journal, progress
 from ulmo.storage.manifest import LedgerFiles, LedgerManifest, read_manifest_file
 from ulmo.storage.names import portable
+from ulmo.storage.packed import Index
 from ulmo.storage.parquet_guard import GroupedTable
 from ulmo.storage.plain_file import lexists
 from ulmo.storage.sealed import write_sealed
@@ -43,6 +44,7 @@ from ulmo.storage.tables import (
 # does not compress.
 _ROWS_PER_BYTE = 1 / 8
 _BY_GROUPS: dict[str, Any] = {"read": GroupedTable, "rows_per_byte": _ROWS_PER_BYTE}
+_COUNTED = 2 * BATCH_ROWS  # rows of a key that are counted, at most: no job of ours has so many
 
 M = TypeVar("M", bound=LedgerManifest)
 R = TypeVar("R", bound=Settings)  # with a field `key`: a hash of all that decides about a row
@@ -63,7 +65,8 @@ class Ledger(Generic[M, R]):
         self._row_type = row
         self._remedy = remedy
         self._table: GroupedTable | None = None
-        self._in_table: dict[str, tuple[int, int]] = {}  # first row and number of rows, by key
+        # First row of each key times _COUNTED, plus the number of its rows.
+        self._in_table = Index()
         self._block: tuple[int, list[R]] = (0, [])  # rows of the table that were converted
         self._journal = Journal(files.journal, row)
         self._written: M | None = None  # the manifest on the disk
@@ -121,30 +124,35 @@ class Ledger(Generic[M, R]):
                 raise
         else:
             for number, key in enumerate(self._table.texts("key")):
-                first, count = self._in_table.get(key, (number, 0))
-                self._in_table[key] = (first, count + 1)
+                found = self._in_table.get(key)
+                if found is None:
+                    self._in_table[key] = number * _COUNTED + 1
+                elif found % _COUNTED < _COUNTED - 1:
+                    self._in_table[key] = found + 1
         self._journal.load()
         return self
 
     def done(self, key: str) -> list[R]:
         """The rows of a key; none if it is not done."""
-        if key in self._journal:
-            return list(self._journal.entry(key).rows)
-        first, count = self._in_table.get(key, (0, 0))
-        if self._table is not None and 0 < count <= BATCH_ROWS:  # no job of ours has more
-            with suppress(UserError):  # sealed, and no rows of ours
-                return self._rows_at(self._table, first, count)
-        return []
+        if (entry := self._journal.entry(key)) is not None:
+            return list(entry.rows)
+        found = self._in_table.get(key)
+        return [] if found is None else self._in_table_at(found)
 
-    def others(self, keys: Collection[str]) -> Iterator[R]:
+    def others(self, keys: Container[str]) -> Iterator[R]:
         """The rows of all other keys: of what has changed, or is gone; the latest last."""
-        for key in dict.fromkeys([*self._in_table, *self._journal]):
-            if key not in keys:
+        for found in self._in_table.numbers:
+            rows = self._in_table_at(found)
+            if rows and (key := vars(rows[0])["key"]) not in keys:
                 yield from self.done(key)
+        for entry in self._journal:
+            if entry.key not in keys and entry.key not in self._in_table:
+                yield from entry.rows
 
     def file_hash(self, key: str) -> str:
         """The hash that add() noted with a key; empty if there is none, or the job has ended."""
-        return self._journal.entry(key).file_hash if key in self._journal else ""
+        entry = self._journal.entry(key)
+        return "" if entry is None else entry.file_hash
 
     def has(self, key: str) -> bool:
         """Whether there are rows of a key, in the table or in the journal."""
@@ -152,7 +160,7 @@ class Ledger(Generic[M, R]):
 
     def has_exactly(self, keys: Iterable[str]) -> bool:
         """Whether the table is complete and has the rows of these keys, in this order."""
-        return self._table is not None and list(self._in_table) == list(keys)
+        return self._table is not None and self._in_table.has_exactly(keys)
 
     def is_finished(self, keys: Iterable[str]) -> bool:
         """The same, and whether no job that was killed left anything here."""
@@ -177,7 +185,7 @@ class Ledger(Generic[M, R]):
         kept = (Entry(key, self.done(key), self.file_hash(key)) for key in keep)
         count = sum(len(self.done(key)) for key in others)
         self._journal.begin(chain(needed, kept, more), expected, others=count)
-        self._table, self._in_table, self._block = None, {}, (0, [])
+        self._table, self._in_table, self._block = None, Index(), (0, [])
         self.update(complete=False, hashes={})
         remove(self.files.table)
         try:
@@ -268,6 +276,14 @@ class Ledger(Generic[M, R]):
         except UserError as error:
             return [*faults, fault_of(table, error, self._remedy)]
         return faults
+
+    def _in_table_at(self, found: int) -> list[R]:
+        """The rows of a key by its number in the index."""
+        first, count = divmod(found, _COUNTED)
+        if self._table is not None and count <= BATCH_ROWS:
+            with suppress(UserError):  # sealed, and no rows of ours
+                return self._rows_at(self._table, first, count)
+        return []
 
     def _rows_at(self, table: GroupedTable, first: int, count: int) -> list[R]:
         """Rows of the table. Those read in order are converted in ever larger blocks."""
