@@ -59,7 +59,7 @@ def finish(ledger, rows, expected=None):
         for each in rows:
             ledger.add(each.key, [each])
         if expected is None:
-            ledger.finish(each.key for each in rows)
+            ledger.finish(rows)
 
 
 def to_corpus(folder, *sources, **options):

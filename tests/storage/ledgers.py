@@ -71,7 +71,7 @@ class User(NamedTuple):
         with ledger.writing(done):
             for key in missing:
                 ledger.add(key, self.rows(key))
-            ledger.finish(keys)
+            ledger.finish(row for key in keys for row in ledger.done(key))
         return missing
 
 

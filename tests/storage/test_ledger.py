@@ -48,7 +48,7 @@ class TestOfAJob:
             assert not other.is_new
             assert other.done("k0") == user.rows("k0")
             assert other.done("k1") == []
-            ledger.finish(["k0"])
+            ledger.finish(ledger.done("k0"))
         assert user.resumed(tmp_path).done("k0") == user.rows("k0")
 
     @pytest.mark.parametrize(
@@ -332,7 +332,7 @@ def test_an_output_of_another_command(first, second, ended, tmp_path):
     with ledger.writing([]):
         ledger.add("k0", user.rows("k0"))
         if ended:
-            ledger.finish(["k0"])
+            ledger.finish(ledger.done("k0"))
     before = contents(tmp_path)
     command = user.files(tmp_path).manifest.stem
     with pytest.raises(UserError, match=f"is an output of ulmo-{command}: choose another one"):

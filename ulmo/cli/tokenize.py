@@ -112,17 +112,16 @@ def tokenize(
     """
     from ulmo.formats.base import Labelling
     from ulmo.formats.publish import format_of
-    from ulmo.jobs.outcome import count_flags
     from ulmo.pipelines.tokenize.job import TokenizeOptions
     from ulmo.pipelines.tokenize.plan import choose_output
     from ulmo.pipelines.tokenize.store import tokenize_to_store
     from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files, tokenize_timeline
-    from ulmo.preprocessing.times.names import unread_names
     from ulmo.reports.as_json import tokenize_json
     from ulmo.reports.progress import unread_line, untimed_line
     from ulmo.reports.sound import flag_lines, tokens_line
     from ulmo.reports.tokenize import (
         TokenizeProgress,
+        Totals,
         timeline_line,
         tokenize_summary,
         tokenized_line,
@@ -181,23 +180,22 @@ def tokenize(
                 )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(AGAIN) from None
-    status = SOME_REFUSED if any(one.outcome.status == "refused" for one in results) else 0
-    counts = count_flags(dict(result.outcome) for result in results)
-    lost = flag_lines(counts, time_expansion=loaded.prep.time_expansion)
+    hop = loaded.prep.hop_length * loaded.manifest.model.time_stride
+    totals = Totals.of(results, hop if flags["gaps"] == "keep" else None)
+    status = SOME_REFUSED if totals.statuses["refused"] else 0
+    lost = flag_lines(totals.flags, time_expansion=loaded.prep.time_expansion)
 
     def words() -> str:
-        model = loaded.manifest.model
         in_folder = timeline or out is None or out.is_dir()
-        written = dict.fromkeys(path_text(path) for result in results for path in result.outputs)
-        output = [] if in_folder else [f"output      {', '.join(written) or 'none'}"]
-        return tokenize_summary(
-            *(results, out if in_folder and not timeline else None, left_out, [*lost, *output]),
-            timeline=joined,
-            hop=loaded.prep.hop_length * model.time_stride if flags["gaps"] == "keep" else None,
-        )
+        output = []
+        if not in_folder:
+            paths = dict.fromkeys(path_text(path) for result in results for path in result.outputs)
+            output = [f"output      {', '.join(paths) or 'none'}"]
+        folder = out if in_folder and not timeline else None
+        return tokenize_summary(totals, folder, left_out, [*lost, *output], timeline=joined)
 
     def facts() -> dict[str, Any]:
-        return tokenize_json(results, status, out=out, timeline=joined, left_out=left_out)
+        return tokenize_json(results, totals, status, out=out, timeline=joined, left_out=left_out)
 
     if many or as_json:
         shown.show(words, facts)
@@ -205,10 +203,8 @@ def tokenize(
         click.echo("\n".join(lost))
     if joined and shown.in_words:
         click.echo(timeline_line(joined))
-    untimed = sum(result.outcome.start_source != "pattern" for result in results)
-    if clock.timestamp_pattern and untimed and not quiet:
-        click.echo(untimed_line(untimed, len(results)), err=True)
-    without = [result.source.name for result in results if result.outcome.start_utc is None]
-    if (unread := unread_names(without)) and not quiet:
-        click.echo(unread_line(unread, len(results)), err=True)
+    if clock.timestamp_pattern and totals.untimed and not quiet:
+        click.echo(untimed_line(totals.untimed, len(results)), err=True)
+    if totals.unread and not quiet:
+        click.echo(unread_line(totals.unread, len(results)), err=True)
     sys.exit(status)

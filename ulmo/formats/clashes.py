@@ -61,7 +61,7 @@ def merged(root: Path, targets: Sequence[Path]) -> dict[Path, Path]:
         remove_left_probes(root)
     alike: dict[str, list[Path]] = {}
     for target in dict.fromkeys(targets):
-        alike.setdefault(_folded(target), []).append(target)
+        alike.setdefault(folded(target), []).append(target)
     groups = [group for group in alike.values() if len(group) > 1]
     if not groups:
         return {}
@@ -104,6 +104,6 @@ def _first_name(probe: Path, name: str) -> str:
     return name
 
 
-def _folded(path: Path) -> str:
+def folded(path: Path) -> str:
     """The same text for paths that some file system may take for one."""
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", str(path)).casefold())

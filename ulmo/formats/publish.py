@@ -205,9 +205,8 @@ def channel_path(target: Path, channel: int | None) -> Path:
 def remove_leftovers(targets: Iterable[Path], file_format: str) -> None:
     """Remove the hidden files that killed jobs left beside these outputs, and no others.
 
-    A lock that another job holds stays.
+    A lock that another job holds stays. `targets` may be read twice.
     """
-    targets = list(targets)
     folders = {target.parent for target in targets}
     folders |= {header_path(folder / STEM).parent for folder in folders}
     if not any(map(hidden_in, folders)):

@@ -1,21 +1,24 @@
 """Recordings below a folder, and how each is recognised again."""
 
+import heapq
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 import google_crc32c
 
 from ulmo.config import UserError
+from ulmo.storage.packed import Index, Packed
 from ulmo.storage.plain_file import is_of_process, open_file, signature_of
-from ulmo.storage.remote_path import RemotePath
+from ulmo.storage.remote_path import RemotePath, is_remote
 from ulmo.storage.sealed import fingerprint
 from ulmo.storage.sidecar import Stamp, read_sidecar
-from ulmo.storage.together import together
-from ulmo.storage.walk import by_bytes, walk
+from ulmo.storage.together import each_together
+from ulmo.storage.walk import bytes_of, walk
 
 _SUFFIXES = frozenset(
     {".wav", ".wave", ".bwf", ".w64", ".rf64", ".bw64", ".flac", ".ogg", ".oga", ".opus"}
@@ -42,8 +45,29 @@ _SYSTEM = frozenset(
     | {"__macosx", "network trash folder", "temporary items"}
     | {"@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot"}  # network drives
 )
-_sizes: dict[Path, int] = {}  # of objects in stores
 _END_BYTES = 4096  # at either end of a file, to recognise it by
+
+
+class _Sizes:
+    """Bytes of objects in stores, as they were seen last."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()  # several threads ask a store
+        self._seen = Index()
+
+    def see(self, path: Path, size: int) -> None:
+        if is_remote(path):
+            with self._lock:
+                self._seen[str(path)] = size
+
+    def get(self, path: Path) -> int | None:
+        if not is_remote(path):
+            return None
+        with self._lock:
+            return self._seen.get(str(path))
+
+
+_sizes = _Sizes()
 
 
 class InputFile(NamedTuple):
@@ -74,7 +98,7 @@ class InputFile(NamedTuple):
 
 def find_recordings(
     folder: Path, *, skip: Path | None = None, left_out: Counter[str] | None = None
-) -> list[Path]:
+) -> Sequence[Path]:
     """Find every file below a folder whose name ends as sound does, as a path relative to it.
 
     A link that leads nowhere, a pipe and a device are recordings that cannot be read, and so is
@@ -89,15 +113,21 @@ def find_recordings(
     top, own = folder.resolve(), skip and skip.resolve()
     inside = own.relative_to(top) if own and own.is_relative_to(top) else None
     found = walk(folder, skip=lambda path: _is_hidden(path.name) or path == inside)
-    shown = [path for path in found.files if not _is_hidden(path.name)]
-    recordings = [path for path in shown if path.suffix.lower() in _SUFFIXES]
-    unread = Counter(kind for path in shown if (kind := _unread_kind(path)))
+    recordings, unread = Packed[Path](), Counter[str]()
+    for path in found.files:
+        if not _is_hidden(path.name):
+            if path.suffix.lower() in _SUFFIXES:
+                recordings.append(path)
+            elif kind := _unread_kind(path):
+                unread[kind] += 1
     if not recordings and not found.closed:
         what = f"; it has {left_out_words(unread)}" if unread else ""
         raise UserError(f"no recordings below {folder} (.wav, .flac, .ogg and others){what}")
     if left_out is not None:
         left_out.update(unread)
-    return by_bytes([*recordings, *found.closed])
+    if found.closed:
+        return Packed(heapq.merge(recordings, found.closed, key=bytes_of))
+    return recordings
 
 
 class Found(NamedTuple):
@@ -111,27 +141,32 @@ class Found(NamedTuple):
 
 def find_sources(
     sources: Sequence[Path], skip: Path | None = None, left_out: Counter[str] | None = None
-) -> list[Found]:
+) -> Sequence[Found]:
     """Each recording once: files as they are, and those that `find_recordings` finds in folders.
 
     Raises UserError for a source that is not there.
     """
-    found: dict[Path, Found] = {}
+    found, places = Packed[Found](), Index()
     resolved = cache(_place)  # it looks at each folder above
+
+    def add(source: Path, name: Path, below: Path, place: Path) -> None:
+        if len(sources) > 1:
+            if str(place) in places:
+                return
+            places[str(place)] = 0
+        found.append(Found(source, name, below, place))
+
     for source in sources:
         if source.is_dir():
             place = resolved(source)
             for path in find_recordings(source, skip=skip, left_out=left_out):
-                found.setdefault(
-                    place / path, Found(source / path, path, path.parent, place / path)
-                )
+                add(source / path, path, path.parent, place / path)
         elif source.is_file():
-            place = resolved(source.parent) / source.name
             name = source.names if isinstance(source, RemotePath) else source
-            found.setdefault(place, Found(source, name, Path(), place))
+            add(source, name, Path(), resolved(source.parent) / source.name)
         else:
             raise UserError(f"{source} is neither a file nor a folder")
-    return list(found.values())
+    return found
 
 
 def _place(path: Path) -> Path:
@@ -179,17 +214,17 @@ def no_folder(path: Path) -> UserError:
 
 def list_inputs(
     audio_dir: Path, out_dir: Path, left_out: Counter[str] | None = None
-) -> list[InputFile]:
+) -> Sequence[InputFile]:
     """Describe every recording below a folder, as find_recordings finds them."""
     found = find_recordings(audio_dir, skip=out_dir, left_out=left_out)
-    is_remote = isinstance(audio_dir, RemotePath)
-    return together(lambda path: input_file(path, audio_dir), found, at_once=is_remote)
+    from_store = is_remote(audio_dir)
+    described = partial(input_file, folder=audio_dir)
+    return Packed(each_together(described, found, lambda _: from_store))
 
 
-def sizes_of(paths: Sequence[Path]) -> list[int]:
+def sizes_of(paths: Iterable[Path]) -> Iterator[int]:
     """Bytes of files, for progress; 0 of one that cannot be looked at."""
-    are_remote = any(isinstance(path, RemotePath) for path in paths)
-    return together(size_of, paths, at_once=are_remote)
+    return each_together(size_of, paths, is_remote)
 
 
 def size_of(path: Path) -> int:
@@ -197,8 +232,8 @@ def size_of(path: Path) -> int:
 
     Of an object, they are those that `input_file` has seen, if it has: a store is not asked again.
     """
-    if path in _sizes:
-        return _sizes[path]
+    if (seen := _sizes.get(path)) is not None:
+        return seen
     try:
         return path.stat().st_size
     except OSError:
@@ -217,8 +252,7 @@ def input_file(path: Path, folder: Path = Path()) -> InputFile:
             first = file.read(_END_BYTES)
             file.seek(max(found.size - _END_BYTES, 0))
             ends = first + file.read(_END_BYTES)
-        if isinstance(folder / path, RemotePath):
-            _sizes[folder / path] = found.size
+        _sizes.see(folder / path, found.size)
     except OSError as error:
         if is_of_process(error):
             raise

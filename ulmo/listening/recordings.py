@@ -71,7 +71,7 @@ class Sources(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes of all recordings."""
-        return sum(sizes_of([each.source for each in self.found]))
+        return sum(sizes_of(each.source for each in self.found))
 
     def jobs(self) -> Iterator[Job]:
         """Each recording, or each of its channels whose tokens are stored.

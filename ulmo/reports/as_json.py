@@ -1,6 +1,5 @@
 """What `--json` prints of prep, tokenize, convert and train: one object, from the summary."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +11,7 @@ from ulmo.pipelines.convert.convert import Converted
 from ulmo.pipelines.tokenize.job import Result
 from ulmo.pipelines.tokenize.timeline_file import Timeline
 from ulmo.preprocessing.times.clock import EPOCH
-from ulmo.reports.tokenize import token_count
+from ulmo.reports.tokenize import Totals, token_count
 from ulmo.storage.sealed import json_values
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ def prep_json(summary: "PrepSummary", status: int) -> _Facts:
 
 def tokenize_json(
     results: Sequence[Result],
+    totals: Totals,
     status: int,
     *,
     out: Path | None,
@@ -44,7 +44,6 @@ def tokenize_json(
 
     `out` is the output folder or file; None if outputs lie beside the recordings.
     """
-    outcomes = [result.outcome for result in results]
     files = [
         {
             **result.outcome.model_dump(mode="json"),
@@ -58,12 +57,12 @@ def tokenize_json(
     ]
     facts = {
         "out": out,
-        "recordings": len(results),
-        "statuses": Counter(outcome.status for outcome in outcomes),
-        "flags": Counter(flag for outcome in outcomes for flag in outcome.flags),
-        "hours": sum(outcome.duration_s for outcome in outcomes) / 3600,
-        "tokens": token_count(results, timeline),
-        "reused": sum(result.reused for result in results),
+        "recordings": totals.recordings,
+        "statuses": totals.statuses,
+        "flags": {flag: count.recordings for flag, count in totals.flags.items()},
+        "hours": totals.seconds / 3600,
+        "tokens": token_count(totals, timeline),
+        "reused": totals.reused,
         "left_out": left_out,
         "timeline": timeline,
         "files": files,

@@ -3,14 +3,17 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from ulmo.config import printable
+from ulmo.jobs.outcome import FlagCount, Tokenized, count_flags
 from ulmo.pipelines.convert.convert import Converted
 from ulmo.pipelines.tokenize.job import Result
 from ulmo.pipelines.tokenize.timeline_file import Timeline
+from ulmo.preprocessing.times.names import unread_names
 from ulmo.reports.progress import Progress, counted, left_out_lines, named_lines
 from ulmo.storage.names import path_text
 
@@ -65,35 +68,74 @@ def tokenized_line(result: Result) -> str:
     )
 
 
+@dataclass
+class Totals:
+    """What is to be said of all recordings: their results are read once, as there may be many."""
+
+    recordings: int = 0
+    reused: int = 0  # that an earlier job had tokenized
+    seconds: float = 0.0
+    columns: int = 0  # of all files
+    tokens: int = 0
+    untimed: int = 0  # whose time is not that of a pattern of the user
+    statuses: Counter[str] = field(default_factory=Counter)
+    flags: Mapping[str, FlagCount] = field(default_factory=dict)
+    partial: list[tuple[str, str, str]] = field(default_factory=list)  # path, reason and detail
+    unread: list[str] = field(default_factory=list)  # names whose time is not understood
+    gapped: int = 0  # recordings that have gaps
+    gapped_such_as: str = ""  # the first of them
+    gap_columns: int = 0
+
+    @classmethod
+    def of(cls, results: Iterable[Result], hop: int | None) -> Self:
+        """hop: samples of a column, at the tokenizer's rate; None if gaps may be shorter."""
+        totals = cls()
+        totals.flags = count_flags(map(dict, totals._added(results, hop)))
+        return totals
+
+    def _added(self, results: Iterable[Result], hop: int | None) -> Iterator[Tokenized]:
+        """The rows of results that have flags; all are counted on the way."""
+        for result in results:
+            row, files = result.outcome, len(result.outputs)
+            self.recordings += 1
+            self.reused += result.reused
+            self.seconds += row.duration_s
+            self.columns += files * row.columns
+            self.tokens += files * row.columns * row.bands
+            self.untimed += row.start_source != "pattern"
+            self.statuses[row.status] += 1
+            if row.status == "partial":
+                self.partial.append((path_text(result.source), row.reason or "", row.detail or ""))
+            if row.start_utc is None:
+                self.unread += unread_names([result.source.name])
+            if row.stretches > 1 and hop:
+                self.gap_columns += files * max(row.columns + row.samples // -hop, 0)
+                self.gapped += files > 0
+                self.gapped_such_as = self.gapped_such_as or (
+                    path_text(result.source) * (files > 0)
+                )
+            if row.flags:
+                yield row
+
+
 def tokenize_summary(
-    results: Sequence[Result],
+    totals: Totals,
     out: Path | None,
     left_out: Mapping[str, int],
     lost: Sequence[str] = (),
     *,
     timeline: Timeline | None = None,
-    hop: int | None = None,
 ) -> str:
-    """A few lines about many recordings, what tokens lost, and files of sound that are not read.
-
-    hop: samples of a column, at the tokenizer's rate; None if the length of gaps is not kept.
-    """
-    outcomes = [result.outcome for result in results]
-    counts = Counter(outcome.status for outcome in outcomes)
-    statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-    reused = sum(result.reused for result in results)
-    hours = sum(outcome.duration_s for outcome in outcomes) / 3600
-    partial = [
-        (path_text(result.source), one.reason or "", one.detail or "")
-        for result, one in zip(results, outcomes, strict=True)
-        if one.status == "partial"
-    ]
+    """A few lines about many recordings, what tokens lost, and files of sound that are not read."""
+    counts = sorted(totals.statuses.items())
+    statuses = ", ".join(f"{count} {status}" for status, count in counts)
+    reused, hours = totals.reused, totals.seconds / 3600
     lines = [
-        f"recordings  {len(results)} ({statuses}), {hours:.2f} hours"
+        f"recordings  {totals.recordings} ({statuses}), {hours:.2f} hours"
         + (f"; {reused} {'was' if reused == 1 else 'were'} there already" if reused else ""),
-        f"tokens      {token_count(results, timeline)}",
-        *(_gap_lines(results, hop) if hop and not timeline else []),
-        *named_lines("partial", partial, "--json names all of them"),
+        f"tokens      {token_count(totals, timeline)}",
+        *(_gap_lines(totals) if not timeline else []),
+        *named_lines("partial", totals.partial, "--json names all of them"),
         *left_out_lines(left_out),
     ]
     lines += lost
@@ -103,29 +145,24 @@ def tokenize_summary(
     return "\n".join(lines)
 
 
-def token_count(results: Sequence[Result], timeline: Timeline | None) -> int:
+def token_count(totals: Totals, timeline: Timeline | None) -> int:
     """Tokens that were written, `<gap>` included."""
     if timeline:
         return timeline.columns * timeline.bands
-    return sum(one.outcome.columns * one.outcome.bands * len(one.outputs) for one in results)
+    return totals.tokens
 
 
-def _gap_lines(results: Sequence[Result], hop: int) -> list[str]:
+def _gap_lines(totals: Totals) -> list[str]:
     """How many recordings have gaps, and how many of all tokens are `<gap>`."""
-    gapped = [result for result in results if result.outcome.stretches > 1 and result.outputs]
-    if not gapped:
+    if not totals.gapped:
         return []
-    columns = gaps = 0
-    for result in results:
-        one, files = result.outcome, len(result.outputs)
-        columns += files * one.columns
-        if one.stretches > 1:
-            gaps += files * max(one.columns + one.samples // -hop, 0)
-    name = path_text(gapped[0].source)
-    who = f"{counted(len(gapped), 'recording')} (such as {name}) have" if gapped[1:] else name
+    who = f"{totals.gapped_such_as} has"
+    if totals.gapped > 1:
+        who = f"{counted(totals.gapped, 'recording')} (such as {totals.gapped_such_as}) have"
+    share = totals.gap_columns / totals.columns
     return [
-        f"gaps        {who if gapped[1:] else who + ' has'} gaps in time: {gaps / columns:.1%} of "
-        "all tokens are <gap>; --gaps one writes one column for each gap, --gaps omit none"
+        f"gaps        {who} gaps in time: {share:.1%} of all tokens are <gap>; --gaps one writes "
+        "one column for each gap, --gaps omit none"
     ]
 
 

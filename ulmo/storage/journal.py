@@ -1,9 +1,9 @@
 """A journal: one line of JSON for each key that a running job has done, with the key's rows.
 
-A line may also have the hash of a file that the job needs at its end. Only hashes of keys and
-places in the journal are held in memory. A line that is cut short, or that is no line of ours, is as good as
-none. A journal of which MAX_LINE bytes are no lines of ours is read no further: it may be a hole,
-which is as long as somebody likes.
+A line may also have the hash of a file that the job needs at its end. Only hashes of keys, and the
+places of their lines, are held in memory. A line that is cut short, or that is no line of ours, is
+as good as none. A journal of which MAX_LINE bytes are no lines of ours is read no further: it may
+be a hole, which is as long as somebody likes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

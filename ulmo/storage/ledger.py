@@ -212,12 +212,11 @@ class Ledger(Generic[M, R]):
             write_sealed(self.files.manifest, self._manifest)
             self._written = self._manifest
 
-    def finish(self, keys: Iterable[str], **values: Any) -> None:
-        """Write the table, with the rows of `keys` in their order, and complete the manifest."""
+    def finish(self, rows: Iterable[R], **values: Any) -> None:
+        """Write the table, with these rows in their order, and complete the manifest."""
         with publish_table(self.files.table, schema_of(self._row_type)) as table:
-            for key in keys:
-                for row in self.done(key):
-                    table.add(row.model_dump())
+            for row in rows:
+                table.add(row.model_dump())
         hashes = {**values.pop("hashes", {}), _name_of(self.files.table): table.hash}
         self.update(**values, hashes=hashes, complete=True)
         self._journal.close()

@@ -3,14 +3,18 @@
 A folder may hold a million recordings. As Python objects, what a job knows of each takes kilobytes.
 """
 
+import copyreg
 import pickle
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from hashlib import blake2b
+from io import BytesIO
 from tempfile import TemporaryFile
-from typing import IO, Generic, TypeVar, overload
+from typing import IO, Any, TypeVar, overload
+
+from ulmo.storage.remote_path import RemotePath
 
 T = TypeVar("T")
 
@@ -97,7 +101,7 @@ class Packed(Sequence[T]):
 
     def _pack(self) -> None:
         for start in range(0, len(self._tail), _BLOCK):
-            block = pickle.dumps(self._tail[start : start + _BLOCK], pickle.HIGHEST_PROTOCOL)
+            block = _pickled(self._tail[start : start + _BLOCK])
             self._packed += zlib.compress(block, 1)
             self._ends.append(self._spilled + len(self._packed))
         self._tail.clear()
@@ -161,8 +165,13 @@ class Index:
         place = self._slots[self._slot(_digest(name))]
         return None if place < 0 else self._numbers[place]
 
-    def __contains__(self, name: str) -> bool:
-        return self.get(name) is not None
+    def __getitem__(self, name: str) -> int:
+        if (number := self.get(name)) is None:
+            raise KeyError(name)
+        return number
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name) is not None
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -199,6 +208,16 @@ class Index:
             self._slots[self._slot(self._digests[start : start + _DIGEST])] = place
 
 
+class Anew(Iterable[T]):
+    """What a function yields, from the beginning at each reading, and never held."""
+
+    def __init__(self, function: Callable[[], Iterator[T]]) -> None:
+        self._function = function
+
+    def __iter__(self) -> Iterator[T]:
+        return self._function()
+
+
 def repeated(names: Iterable[str]) -> Index:
     """The names that come more than once."""
     seen, found = Index(), Index()
@@ -208,6 +227,18 @@ def repeated(names: Iterable[str]) -> Index:
         else:
             seen[name] = 0
     return found
+
+
+# In this process, an address needs nothing but its parts: no secret goes to a file.
+_HERE = copyreg.dispatch_table | {RemotePath: lambda path: (RemotePath, path.parts)}
+
+
+def _pickled(things: list[Any]) -> bytes:
+    content = BytesIO()
+    pickler = pickle.Pickler(content, pickle.HIGHEST_PROTOCOL)
+    pickler.dispatch_table = _HERE
+    pickler.dump(things)
+    return content.getvalue()
 
 
 def _digest(name: str) -> bytes:

@@ -179,6 +179,11 @@ class RemotePath(PosixPath):
         return self
 
 
+def is_remote(path: Path) -> bool:
+    """Whether a path is one in a store."""
+    return isinstance(path, RemotePath)
+
+
 def source_argument(name: str, value: Any) -> Path:
     """A path, or an address that begins as s3://. UserError for anything else."""
     if isinstance(value, str) and ADDRESS.match(value):

@@ -1,23 +1,32 @@
 """Requests to a store, several at a time: each waits for long, and computes little."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 _AT_ONCE = 16
+_BLOCK = 1024  # items that are held, at most
 
 
-def together(function: Callable[[T], R], items: Iterable[T], *, at_once: bool = True) -> list[R]:
-    """What a function gives for each item, in their order; one by one unless `at_once`.
+def together(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """What a function gives for each item, in their order.
 
     Raises what the function raises, for the first item for which it does.
     """
-    if not at_once:
-        return list(map(function, items))
+    return list(each_together(function, items, lambda _: True))
+
+
+def each_together(
+    function: Callable[[T], R], items: Iterable[T], waits: Callable[[T], bool]
+) -> Iterator[R]:
+    """The same, as it is asked for: few are held. One by one where it `waits` for none of them."""
+    left = iter(items)
     with ThreadPoolExecutor(_AT_ONCE, "ulmo-store") as pool:
         try:
-            return list(pool.map(function, items))
+            while block := list(islice(left, _BLOCK)):
+                yield from (pool.map if any(map(waits, block)) else map)(function, block)
         finally:
             pool.shutdown(cancel_futures=True)

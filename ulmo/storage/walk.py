@@ -1,13 +1,14 @@
 """Files below a folder."""
 
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import UserError
 from ulmo.storage.atomic import PassingOver
+from ulmo.storage.packed import Packed
 from ulmo.storage.plain_file import is_of_process
 from ulmo.storage.remote_path import RemotePath
 
@@ -15,7 +16,7 @@ from ulmo.storage.remote_path import RemotePath
 class Below(NamedTuple):
     """What lies below a folder: paths relative to it, in the order of their bytes."""
 
-    files: list[Path]
+    files: Sequence[Path]
     closed: dict[Path, str]  # subfolders that cannot be looked into, and why
     skipped: list[Path]  # subfolders that `skip` left out
     links: list[Path]  # links to folders, which are not followed
@@ -25,7 +26,7 @@ def walk(
     folder: Path,
     *,
     skip: Callable[[Path], bool] = lambda _: False,
-    prune: Callable[[Collection[str]], bool] = lambda _: False,
+    prune: Callable[[Collection[str]], bool] | None = None,
 ) -> Below:
     """Find every file below a folder. Raises UserError if the folder cannot be looked into.
 
@@ -37,18 +38,24 @@ def walk(
     if isinstance(folder, RemotePath):
         parents = cache(skip)
         listed = (each for each in folder.below() if not any(map(parents, each.parents[:-1])))
-        return Below(by_bytes(listed), {}, [], [])
-    files: list[Path] = []
+        return Below(Packed(by_bytes(listed)), {}, [], [])
+    files: list[bytes] = []  # a quarter of what paths take
     skipped: list[Path] = []
     links: list[Path] = []
     closed: dict[Path, str] = {}
     left = [("", Path())]
     while left:
         here, there = left.pop()
+        first, found = len(files), []
         try:
             with os.scandir(folder / here) as entries:
-                found = list(entries)
+                for entry in entries:
+                    if _is_folder(entry):
+                        found.append(entry)
+                    else:
+                        files.append(os.fsencode(here + entry.name))
         except OSError as error:
+            del files[first:]
             if is_of_process(error):
                 raise
             why = error.strerror or str(error)
@@ -56,11 +63,11 @@ def walk(
                 raise UserError(f"{folder} cannot be looked into: {why}") from None
             closed[there] = why
             continue
-        names = [entry.name for entry in found if not _is_folder(entry)]
-        if here and prune(names):
+        names = [os.fsdecode(each.rpartition(b"/")[2]) for each in files[first:]] if prune else []
+        if here and prune and prune(names):
+            del files[first:]
             continue
-        files += [there / name for name in names]
-        for entry in filter(_is_folder, found):
+        for entry in found:
             path = there / entry.name
             if entry.is_symlink():
                 links.append(path)
@@ -69,7 +76,9 @@ def walk(
             else:
                 left.append((f"{here}{entry.name}/", path))
     in_order = {path: closed[path] for path in by_bytes(closed)}
-    return Below(by_bytes(files), in_order, by_bytes(skipped), by_bytes(links))
+    files.sort()
+    in_bytes = Packed(Path(os.fsdecode(path)) for path in files)
+    return Below(in_bytes, in_order, by_bytes(skipped), by_bytes(links))
 
 
 def hidden_in(folder: Path) -> list[Path]:

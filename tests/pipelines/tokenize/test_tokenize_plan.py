@@ -1,4 +1,3 @@
-from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from ulmo.formats import FORMATS
 from ulmo.formats.publish import is_file_name, output_paths, remove_leftovers, stream_paths
 from ulmo.pipelines.tokenize import plan as planning
 from ulmo.pipelines.tokenize.plan import plan_outputs, plan_parts
+from ulmo.storage.packed import Index
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ class TestFiles:
     def test_all_targets_are_gathered_once(self, make, monkeypatch):
         """Not once for each name that may be a channel of another."""
         gathered = []
-        monkeypatch.setattr(planning, "Counter", counting(gathered, Counter))
+        monkeypatch.setattr(planning, "Index", counting(gathered, Index))
         assert (
             len(plan_outputs(make(*(f"{n}.ch1.wav" for n in range(9))), None, "npy", "each")) == 9
         )

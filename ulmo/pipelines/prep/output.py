@@ -184,7 +184,7 @@ class PrepOutput:
                     for job in jobs
                 ):
                     merged["plan"] = _OTHERS
-                in_order = chain.from_iterable(keys[job.index] for job in jobs)
+                in_order = chain.from_iterable(self._rows(keys[job.index]) for job in jobs)
                 ledger.finish(in_order, recordings=recordings, learned_of="", **merged)
 
     def _make_folders(self) -> None:

@@ -4,43 +4,40 @@ A recording that cannot be read now keeps the tokens that it has. Tokens of a re
 there, but under names that it had before, are removed once its new ones are there.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ulmo.config import UserError
-from ulmo.formats.folder import TokenizeManifest, TokensLedger
-from ulmo.formats.places import TOKENS, refuse_linked_folders
+from ulmo.formats.folder import TokensLedger
+from ulmo.formats.places import TOKENS
 from ulmo.formats.publish import (
     Outputs,
-    endings_of,
     is_parts,
     output_paths,
     remove_leftovers,
     remove_tokens,
     stored_at,
-    tokens_hash,
-    whole_at,
     whole_name,
 )
 from ulmo.formats.read import read_corpus
 from ulmo.jobs.inputs import input_file
 from ulmo.jobs.outcome import Tokenized
-from ulmo.pipelines.tokenize.job import MAY_STAY, Result, is_there
+from ulmo.pipelines.tokenize.as_written import is_as_written
+from ulmo.pipelines.tokenize.job import MAY_STAY, is_there
 from ulmo.pipelines.tokenize.known import Known
 from ulmo.pipelines.tokenize.plan import Planned, moved_aside
 from ulmo.preprocessing.reading.refusal import MAY_PASS
 from ulmo.storage.atomic import PassingOver
 from ulmo.storage.faults import handled, reading_error
 from ulmo.storage.names import path_of, portable
-from ulmo.storage.plain_file import file_hash, lexists, read_unlinked
-from ulmo.storage.sealed import MAX_JSON_BYTES
+from ulmo.storage.packed import Anew, Index, Packed
+from ulmo.storage.plain_file import lexists
 
 Sound = tuple[Any, ...]  # what a row says of the sound of a recording
 
@@ -56,38 +53,56 @@ class Earlier:
         self,
         ledger: TokensLedger,
         folder: Path,
-        plan: Sequence[Planned],
-        made: Mapping[Planned, Result],
+        plan: Iterable[Planned],
+        made: Index,
     ) -> None:
-        """`made` are the results of this job that an earlier one has made already."""
+        """`made` has the keys of recordings that an earlier job has done. `plan` is read again."""
         self._folder = folder
         self._manifest = ledger.manifest
         self._format = ledger.manifest.file_format
         self._plan = plan
-        others = ledger.others({planned.key for planned in made})
+        others = ledger.others(made)
         self._rows = [row for row in others if row.status != "refused"]  # the latest last
         self._below: dict[Path, list[Tokenized]] = {}
         for row in self._rows:
             path = path_of(row.path)
             for each in (path, *path.parents):
                 self._below.setdefault(each, []).append(row)
-        self._settled = set(made)  # recordings of which this job knows that they can be read
+        # Sources of recordings of which this job knows that they can be read.
+        self._settled = Index()
+        for planned in plan if self._rows else ():
+            if planned.key in made:
+                self._settled[str(planned.source)] = 0
 
     @cached_property
     def _planned(self) -> dict[Path, Planned]:
-        return {planned.known_as: planned for planned in self._plan}
+        """The recordings that have the names of rows, or are folders above these."""
+        return {
+            planned.known_as: planned for planned in self._plan if planned.known_as in self._below
+        }
 
     @cached_property
     def _sources(self) -> dict[Path, Planned]:
-        return {planned.source: planned for planned in self._plan}
+        """The recordings that `_known` may name."""
+        folders = set(self._known.folders)
+        return {
+            planned.source: planned
+            for planned in self._plan
+            if planned.source in folders or planned.source.name in self._names
+        }
 
     @cached_property
     def _known(self) -> Known:
-        return Known(self._sources)
+        return Known(Anew(lambda: (planned.source for planned in self._plan)), self._names)
 
     @cached_property
-    def _targets(self) -> set[Path]:
-        return {planned.target for planned in self._plan}
+    def _names(self) -> set[str]:
+        """The last parts of the names of rows."""
+        return {path_of(row.path).name for row in self._rows}
+
+    @cached_property
+    def _targets(self) -> Index:
+        return Index(str(planned.target) for planned in self._plan)
 
     @property
     def keys(self) -> list[str]:
@@ -103,7 +118,7 @@ class Earlier:
         if not self._rows:
             return []
         if row.reason not in MAY_STAY:
-            self._settled.add(planned)
+            self._settled[str(planned.source)] = 0
         if row.reason not in MAY_PASS:
             return []
         rows = self._below.get(planned.known_as, [])
@@ -117,27 +132,26 @@ class Earlier:
         """
         if not self._rows:
             return []
-        rows = list(rows)
-        sounds = _by_sound(rows)
-        taken = {name for row in rows for name in row.outputs}
+        made = self._made(rows)
         kept = {
             row.path: row
             for row in self._rows
-            if taken.isdisjoint(row.outputs)
-            and not self._is_moved(row, sounds)
+            if made.outputs.isdisjoint(row.outputs)
+            and not self._is_moved(row, made.sounds)
             and not self._of_that_name(row)
-            and any(planned not in self._settled for planned in self._owners(row))
+            and not all(map(self._is_settled, self._owners(row)))
             and self._is_whole(row)
         }
         return list(kept.values())
 
-    def in_turn(self, plan: Iterable[Planned]) -> tuple[list[Planned], list[Planned]]:
+    def in_turn(self, plan: Sequence[Planned]) -> tuple[Sequence[Planned], Sequence[Planned]]:
         """Recordings in two groups: the second is for later, as it would replace tokens of others.
 
         By then it is known which of the others cannot be read.
         """
-        first: list[Planned] = []
-        later: list[Planned] = []
+        if not self._rows:
+            return plan, []
+        first, later = Packed[Planned](), Packed[Planned]()
         for planned in plan:
             rows = self._at(planned.target)
             (later if any(self._owners(row, planned) for row in rows) else first).append(planned)
@@ -148,14 +162,14 @@ class Earlier:
 
         def is_free(target: Path) -> bool:
             return all(
-                owner in self._settled
+                self._is_settled(owner)
                 for row in self._at(target)
                 for owner in self._owners(row, planned)
                 if self._is_whole(row)
             )
 
         def is_new(target: Path) -> bool:
-            return target not in self._targets and is_free(target)
+            return str(target) not in self._targets and is_free(target)
 
         return planned if is_free(planned.target) else moved_aside(planned, self._format, is_new)
 
@@ -168,16 +182,32 @@ class Earlier:
         """
         if not self._rows:
             return
-        rows = list(rows)
-        named = {name for row in rows for name in row.outputs}
-        there = {row.path for row in rows}
-        settled = {row.path for row in rows if row.reason not in MAY_STAY}
-        sounds = _by_sound(rows)
+        made = self._made(rows)
         for row in self._rows:
-            if row.path in settled or (row.path not in there and self._is_moved(row, sounds)):
+            is_moved = row.path not in made.paths and self._is_moved(row, made.sounds)
+            if row.path in made.settled or is_moved:
                 for name in reversed(row.outputs):
-                    if name not in named:
+                    if name not in made.outputs:
                         self._remove(row, name)
+
+    def _made(self, rows: Iterable[Tokenized]) -> "_Made":
+        """What the rows of this job have in common with those of earlier ones."""
+        sounds = {_sound(row) for row in self._rows}
+        outputs = {name for row in self._rows for name in row.outputs}
+        paths = {row.path for row in self._rows}
+        made = _Made(set(), set(), set(), {})
+        for row in rows:
+            made.outputs.update(outputs.intersection(row.outputs))
+            if row.path in paths:
+                made.paths.add(row.path)
+                if row.reason not in MAY_STAY:
+                    made.settled.add(row.path)
+            if row.outputs and (sound := _sound(row)) in sounds:
+                made.sounds.setdefault(sound, []).append(row)
+        return made
+
+    def _is_settled(self, planned: Planned) -> bool:
+        return str(planned.source) in self._settled
 
     def _is_moved(self, row: Tokenized, sounds: Mapping[Sound, Sequence[Tokenized]]) -> bool:
         """Whether a recording of this job, whose rows are in `sounds`, is that of a row.
@@ -269,57 +299,13 @@ class Earlier:
             remove_leftovers([path], file_format)
 
 
-def is_as_written(outputs: Iterable[Path], row: Tokenized, made: TokenizeManifest) -> bool:
-    """Whether the outputs of a recording are those that a job of `made` wrote for its row.
+class _Made(NamedTuple):
+    """What rows of a job have in common with those of earlier jobs."""
 
-    Raises UserError if one of them cannot be read.
-    """
-    outputs = list(outputs)
-    if _is_same_to_the_byte(outputs, row, made):
-        return True
-    there = []
-    for output in outputs:
-        paths = output_paths(output, made.file_format)
-        if (stored := whole_at(paths)) is None or len(stored.headers) != 1:
-            return False
-        there.append(stored)
-        header = stored.header
-        found = (header.fingerprint, header.unk_quantile, header.recording, header.columns)
-        if found != (made.tokenizer, made.unk_quantile, row.path, row.columns):
-            return False
-    unknown = sum(stored.header.unknown for stored in there)
-    digest = tokens_hash(there, endings_of(made.file_format)) if there else None
-    return (unknown, digest) == (row.unknown, row.tokens_sha256)
-
-
-def _is_same_to_the_byte(outputs: Sequence[Path], row: Tokenized, made: TokenizeManifest) -> bool:
-    """The same where the bytes of the headers have the hash in the row: these need no checks.
-
-    False says nothing: files in other formats may share a header, and it may be damaged.
-    """
-    unknown = 0
-    running, named = sha256(), []
-    with suppress(UserError, OSError, ValueError, KeyError):
-        for output in outputs:
-            paths = output_paths(output, made.file_format)
-            refuse_linked_folders(paths.header)
-            content = read_unlinked(paths.header, MAX_JSON_BYTES)
-            running.update(content)
-            named.append((paths, content))
-        if not named or running.hexdigest() != row.tokens_sha256:
-            return False
-        for paths, content in named:
-            header = json.loads(content)
-            unknown += header["unknown"]
-            fields = ("fingerprint", "unk_quantile", "recording", "columns")
-            found = tuple(header[name] for name in fields)
-            if found != (made.tokenizer, made.unk_quantile, row.path, row.columns):
-                return False
-            for path, ending in zip(paths.files, paths.endings, strict=True):
-                if file_hash(path) != header["hashes"][ending]:
-                    return False
-        return unknown == row.unknown
-    return False
+    outputs: set[str]
+    paths: set[str]
+    settled: set[str]  # paths of recordings that could be read
+    sounds: dict[Sound, list[Tokenized]]  # rows that have outputs, by what they say of the sound
 
 
 def _ids_hash(outputs: Outputs) -> str | None:
@@ -348,15 +334,6 @@ def _is_of_file(row: Tokenized, source: Path) -> bool:
     """Whether a file has the size and the ends of the one that a row is of."""
     file = input_file(source)
     return (file.size, file.ends) == (row.bytes, row.ends_crc32c)
-
-
-def _by_sound(rows: Iterable[Tokenized]) -> dict[Sound, list[Tokenized]]:
-    """The rows that have outputs, by what they say of the sound."""
-    found: dict[Sound, list[Tokenized]] = {}
-    for row in rows:
-        if row.outputs:
-            found.setdefault(_sound(row), []).append(row)
-    return found
 
 
 def _sound(row: Tokenized) -> Sound:

@@ -5,7 +5,7 @@ So its name depends on the command and on the other recordings of the job: x.wav
 is card_a/x.wav of two. All names of it have the same last part.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -15,19 +15,18 @@ from ulmo.storage.names import path_of
 class Known:
     """Recordings of a job, and folders of recordings that cannot be looked into."""
 
-    def __init__(self, sources: Iterable[Path]) -> None:
-        self._sources = list(sources)
+    def __init__(self, sources: Iterable[Path], names: Container[str] | None = None) -> None:
+        """`sources` may be read twice. `names` are the last parts of all names to be asked for."""
+        self._sources = sources
         self._called: dict[str, list[Path]] = {}
-        for source in self._sources:
-            self._called.setdefault(source.name, []).append(source)
+        for source in sources:
+            if names is None or source.name in names:
+                self._called.setdefault(source.name, []).append(source)
 
     @cached_property
     def folders(self) -> list[Path]:
         """Those that are folders, or may be: any recording may lie in one."""
         return [source for source in self._sources if _may_be_folder(source)]
-
-    def __len__(self) -> int:
-        return len(self._sources)
 
     def called(self, name: str) -> list[Path]:
         """The recordings that another job may have given this name: none of the others had it.

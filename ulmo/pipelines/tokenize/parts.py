@@ -80,8 +80,9 @@ def stays(outputs: Outputs, parts: Parts) -> str:
     """
     joined = {part.source for part in parts.joined if part.outcome.status != "refused"}
     unread = [result.source for result in parts.results if result.outcome.reason in MAY_PASS]
-    known = Known(source for source in unread if source not in joined)
-    stored = whole_at(outputs) if len(known) else None
+    lacking = [source for source in unread if source not in joined]
+    known = Known(lacking)
+    stored = whole_at(outputs) if lacking else None
     if stored is None:
         return ""
     names = {name for header in stored.headers for name in _names(header)}

@@ -3,21 +3,22 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.clashes import clashes, merged, merged_words
+from ulmo.formats.clashes import clashes, folded, merged, merged_words
 from ulmo.formats.places import STEM, TOKENS, table_path
 from ulmo.formats.publish import is_file_name, name_obstacle, output_paths, parts_folder
 from ulmo.jobs.inputs import Found, InputFile, find_sources, input_file
 from ulmo.storage.atomic import make_folder
 from ulmo.storage.names import portable
-from ulmo.storage.remote_path import RemotePath
-from ulmo.storage.together import together
+from ulmo.storage.packed import Index, Packed, repeated
+from ulmo.storage.remote_path import RemotePath, is_remote
+from ulmo.storage.together import each_together
 
 _OF_CHANNEL = re.compile(rf"\.ch\d+(?={re.escape(STEM)})")
 _FILE_SUFFIXES = {Path(suffix).suffix for kind in FORMATS.values() for suffix in kind.suffixes}
@@ -54,7 +55,7 @@ def plan_outputs(
     file_format: str,
     channels: str = "mix",
     left_out: Counter[str] | None = None,
-) -> list[Planned]:
+) -> Sequence[Planned]:
     """Files, and all recordings below folders, each once; x.wav becomes x.tokens.npy.
 
     `out` is a folder, whose tokens/ mirrors the folders of the sources (tables: by `table_path`),
@@ -91,77 +92,80 @@ def _plan_below(
     root: Path | None,
     file_format: str,
     channels: str = "mix",
-) -> list[Planned]:
+) -> Iterator[Planned]:
     """Targets below `root`, or beside each recording."""
     suffix = FORMATS[file_format].suffixes[0]
-    homes = [each.source.parent if root is None else root / each.below for each in found]
-    short = [home / (each.source.stem + suffix) for home, each in zip(homes, found, strict=True)]
-    full = [home / (each.source.name + suffix) for home, each in zip(homes, found, strict=True)]
-    targets = short
+
+    def home_of(each: Found) -> Path:
+        return each.source.parent if root is None else root / each.below
+
+    targets = Packed(home_of(each) / (each.source.stem + suffix) for each in found)
     while clash := _clashing(targets, channels):
-        longer = [
-            whole if target in clash else target
-            for target, whole in zip(targets, full, strict=True)
-        ]
+        longer = Packed(
+            home_of(each) / (each.source.name + suffix) if str(target) in clash else target
+            for each, target in zip(found, targets, strict=True)
+        )
         if longer == targets:
-            raise UserError(f"several recordings would become {min(clash)}: tokenize them apart")
+            first = min(target for target in targets if str(target) in clash)
+            raise UserError(f"several recordings would become {first}: tokenize them apart")
         targets = longer
     if root is not None and FORMATS[file_format].tabular:
-        targets = [root / table_path(target.relative_to(root)) for target in targets]
+        targets = Packed(root / table_path(target.relative_to(root)) for target in targets)
     blocked = {} if root is None else clashes(root, targets, file_format)
-    return [
-        Planned(
-            *(each.source, each.name, target, out or target.parent), blocked=blocked.get(target, "")
-        )
-        for each, target in zip(found, targets, strict=True)
-    ]
+    for each, target in zip(found, targets, strict=True):
+        why = blocked.get(target, "")
+        yield Planned(each.source, each.name, target, out or target.parent, blocked=why)
 
 
-def keyed(plan: Sequence[Planned], settings: str) -> list[Planned]:
+def keyed(plan: Iterable[Planned], settings: str) -> Iterator[Planned]:
     """The plan with its keys: those of the files as they are now; `settings` is their hash."""
 
     def with_key(planned: Planned) -> Planned:
         planned = planned._replace(settings=settings)
         return planned._replace(key=planned.key_of(input_file(planned.source)))
 
-    are_remote = any(isinstance(planned.source, RemotePath) for planned in plan)
-    return together(with_key, plan, at_once=are_remote)
+    return each_together(with_key, plan, lambda planned: is_remote(planned.source))
 
 
-def _without_long_names(plan: Iterable[Planned], file_format: str) -> list[Planned]:
+def _without_long_names(plan: Iterable[Planned], file_format: str) -> Sequence[Planned]:
     """The plan, with the recordings blocked whose names are too long for the format."""
-    return [
-        planned._replace(
-            blocked=planned.blocked or name_obstacle([portable(planned.name)], file_format)
-        )
+    return Packed(
+        planned._replace(blocked=why)
+        if (why := planned.blocked or name_obstacle([portable(planned.name)], file_format))
+        else planned
         for planned in plan
-    ]
+    )
 
 
-def keep_apart(plan: Sequence[Planned]) -> list[Planned]:
+def keep_apart(plan: Sequence[Planned]) -> Sequence[Planned]:
     """The plan, with the outputs blocked that the file system takes for earlier ones.
 
     The folders of the plan must exist.
     """
+    alike = repeated(folded(planned.target) for planned in plan)
     targets: dict[Path, list[Path]] = {}
     for planned in plan:
-        targets.setdefault(planned.folder, []).append(planned.target)
+        inside = targets.setdefault(planned.folder, [])
+        if alike and folded(planned.target) in alike:
+            inside.append(planned.target)
     earlier = {
         target: first
         for folder, inside in targets.items()
         for target, first in merged(folder, inside).items()
     }
-    return [
+    if not earlier:
+        return plan
+    return Packed(
         planned._replace(blocked=merged_words(earlier[planned.target]))
         if planned.target in earlier
         else planned
         for planned in plan
-    ]
+    )
 
 
 def plan_parts(
     sources: Sequence[Path], out: Path, file_format: str, left_out: Counter[str] | None = None
-) -> list[Planned]:
+) -> Sequence[Planned]:
     """The npy files of a timeline's recordings until they are joined: in a hidden folder beside it.
 
     Two cards of one recorder may have files of one name: these keep the paths that the user gave,
@@ -171,7 +175,7 @@ def plan_parts(
     folder = parts_folder(out)
     found = find_sources(sources, folder, left_out)
     count = Counter(each.name for each in found)
-    plan = [
+    plan = (
         Planned(
             source=each.source,
             name=each.name if count[each.name] == 1 else each.source,
@@ -180,7 +184,7 @@ def plan_parts(
             place=each.place,
         )
         for each in found
-    ]
+    )
     return _without_long_names(plan, file_format)
 
 
@@ -194,6 +198,14 @@ def full_target(planned: Planned, file_format: str) -> Path:
     kind = FORMATS[file_format]
     name = Path(planned.source.name + kind.suffixes[0])
     return planned.target.with_name((table_path(name) if kind.tabular else name).name)
+
+
+def targets_of(plan: Iterable[Planned], file_format: str) -> Iterator[Path]:
+    """All places that the outputs of a plan may have."""
+    for planned in plan:
+        yield planned.target
+        if not planned.place:
+            yield full_target(planned, file_format)
 
 
 def moved_aside(planned: Planned, file_format: str, is_free: Callable[[Path], bool]) -> Planned:
@@ -227,14 +239,13 @@ def choose_output(out: Path | None, out_dir: Path | None) -> Path | None:
     return out_dir
 
 
-def _clashing(targets: Sequence[Path], channels: str) -> set[Path]:
+def _clashing(targets: Iterable[Path], channels: str) -> Index:
     """Targets of several recordings; such as that of x.ch1.wav, and of channel 1 of x.wav, too."""
-    count = Counter(targets)
-    clash = {target for target in targets if count[target] > 1}
+    clash = repeated(map(str, targets))
     if channels == "each":
-        clash |= {
-            path
-            for path in targets
-            if (whole := path.with_name(_OF_CHANNEL.sub("", path.name))) != path and whole in count
-        }
+        there = Index(map(str, targets))
+        for path in targets:
+            whole = path.with_name(_OF_CHANNEL.sub("", path.name))
+            if whole != path and str(whole) in there:
+                clash[str(path)] = 0
     return clash

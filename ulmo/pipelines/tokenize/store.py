@@ -7,6 +7,7 @@ from ulmo.formats.places import COMMAND
 from ulmo.jobs.spread import BY_FILES, Spread
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions
 from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files
+from ulmo.storage.packed import Packed
 from ulmo.storage.remote_output import Records, staged_output
 from ulmo.storage.remote_path import RemotePath
 from ulmo.tokenizer import Tokenizer
@@ -22,7 +23,7 @@ def tokenize_to_store(
     out: RemotePath,
     spread: Spread = BY_FILES,
     listener: Listener,
-) -> list[Result]:
+) -> Sequence[Result]:
     """As `tokenize_files`, to a folder of this computer that is put into the store."""
     with staged_output(out, _RECORDS) as folder:
 
@@ -36,4 +37,4 @@ def tokenize_to_store(
         results = tokenize_files(
             tokenizer, sources, options, out=folder, spread=spread, listener=heard
         )
-    return [named(result) for result in results]
+    return Packed(map(named, results))

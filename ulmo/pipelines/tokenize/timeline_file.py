@@ -124,7 +124,7 @@ class TimelineOutput:
         with self._ledger.writing([], len(results)):
             for result in self.results:
                 self._ledger.add(result.outcome.key, [result.outcome])
-            self._ledger.finish(result.outcome.key for result in results)
+            self._ledger.finish(result.outcome for result in self.results)
 
     def tidy(self, *, keep_parts: bool) -> None:
         """Remove the parts, unless they are to be kept, and what a killed job left."""

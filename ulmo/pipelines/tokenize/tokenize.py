@@ -35,21 +35,24 @@ from ulmo.formats.publish import (
     stream_paths,
 )
 from ulmo.formats.readme import foreign_lines, lacks_readme, write_readme
+from ulmo.jobs.executor import evenly
 from ulmo.jobs.inputs import input_file, sizes_of
 from ulmo.jobs.progress import Progress
 from ulmo.jobs.spread import BY_FILES, HERE, Spread
 from ulmo.listening.worker_tokenizer import for_jobs
+from ulmo.pipelines.tokenize.as_written import is_as_written
 from ulmo.pipelines.tokenize.batch import each_result
-from ulmo.pipelines.tokenize.earlier import Earlier, is_as_written
+from ulmo.pipelines.tokenize.earlier import Earlier
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, by_name, tokenize_recording
+from ulmo.pipelines.tokenize.made import Made
 from ulmo.pipelines.tokenize.parts import Parts, made_of, parts_of, stays
 from ulmo.pipelines.tokenize.plan import (
     Planned,
-    full_target,
     keep_apart,
     keyed,
     plan_outputs,
     plan_parts,
+    targets_of,
 )
 from ulmo.pipelines.tokenize.timeline_file import Timeline, TimelineOutput, survey
 from ulmo.preprocessing.reading.audio import check_channels
@@ -58,6 +61,7 @@ from ulmo.storage.atomic import check_places, is_of_one_file, is_temporary, make
 from ulmo.storage.faults import reading_error, remove_any
 from ulmo.storage.lock import LOCK, lock_path, locked, locked_name
 from ulmo.storage.names import portable
+from ulmo.storage.packed import Anew, Index, Packed
 from ulmo.storage.probe import is_probe
 from ulmo.storage.sealed import fingerprint
 from ulmo.storage.walk import hidden_in
@@ -81,7 +85,7 @@ def tokenize_files(
     out: Path | None = None,
     spread: Spread = BY_FILES,
     listener: Listener,
-) -> list[Result]:
+) -> Sequence[Result]:
     """Write the tokens of every recording. One that is refused has no outputs; the rest go on.
 
     `sources` are files and folders. `out` is a folder, or the file to write; None writes beside
@@ -99,27 +103,29 @@ def tokenize_files(
             plan = keep_apart(plan)
         else:  # it has no lock, which would show that other machines write to the same place
             job = job._replace(spread=HERE)
-        made = {}
+        made, places = Packed[Result](), Index()
         with job.tidying(plan), closing(job.tokenize(plan)) as fresh:
             for planned, result in fresh:
                 listener.done(result)
-                made[planned] = result
-        return [made[planned] for planned in plan]
+                places[str(planned.source)] = len(made)
+                made.append(result)
+        return Packed(made[places[str(planned.source)]] for planned in plan)
     manifest = job.manifest()
-    plan = keyed(plan, fingerprint(manifest.deciding()))
+    plan = Packed(keyed(plan, fingerprint(manifest.deciding())))
     ledger = folder_ledger(out).resume(manifest, out)
     for line in foreign_lines(out, options.file_format):
         listener.warn(line)
     if (finished := job.finished(ledger, plan)) is not None:
         return job.report(finished)
     make_folder(out)
+    del ledger  # it holds the bytes of a table
     with locked(out / LOCK, out):
         ledger = folder_ledger(out).resume(manifest, out)
         write_readme(out, options.file_format)
         return job.tokenize_missing(plan, ledger)
 
 
-def _tokenize_corpus(job: "_Job", plan: Sequence[Planned], out: Path) -> list[Result]:
+def _tokenize_corpus(job: "_Job", plan: Sequence[Planned], out: Path) -> Sequence[Result]:
     """Write the tokens of all recordings to one file, in their order.
 
     Each is tokenized by itself, as for a timeline. If all are refused, nothing is written, and an
@@ -139,7 +145,7 @@ def _tokenize_corpus(job: "_Job", plan: Sequence[Planned], out: Path) -> list[Re
     parts = job._replace(
         options=job.options._replace(file_format="npy"), listener=job.listener._replace(done=done)
     )
-    plan = keyed(plan, fingerprint(parts.manifest().deciding()))
+    plan = list(keyed(plan, fingerprint(parts.manifest().deciding())))
     outputs = output_paths(out, job.options.file_format)
     _check_places(out, (*outputs.files, outputs.header, outputs.vocabulary))
     check_outputs(outputs)
@@ -172,7 +178,7 @@ def tokenize_timeline(
     out: Path,
     spread: Spread = BY_FILES,
     listener: Listener,
-) -> tuple[list[Result], Timeline | None]:
+) -> tuple[Sequence[Result], Timeline | None]:
     """Write the tokens of consecutive recordings to one file, with `<gap>` between them.
 
     Each recording is tokenized by itself, into a hidden folder beside `out` that a job started
@@ -192,7 +198,7 @@ def tokenize_timeline(
     alone = options._replace(file_format="npy", labelling=ALL_RUNS, gaps="omit")
     parts = job._replace(options=alone)
     found = plan_parts(sources, out, options.file_format, listener.left_out)
-    plan = keyed(found, fingerprint(parts.manifest().deciding()))
+    plan = list(keyed(found, fingerprint(parts.manifest().deciding())))
     job.check_names(plan)
 
     def opened() -> TimelineOutput:
@@ -275,20 +281,24 @@ class _Job(NamedTuple):
             min_columns=labelled.min_columns,
         )
 
-    def finished(self, ledger: TokensLedger, plan: Sequence[Planned]) -> list[Result] | None:
+    def finished(self, ledger: TokensLedger, plan: Sequence[Planned]) -> Sequence[Result] | None:
         """The results of an earlier job, if they are all that is wanted and nothing is left."""
         if not ledger.is_finished(planned.key for planned in plan):
             return None
         folders = {planned.target.parent for planned in plan}
         folders |= {header_path(folder / STEM).parent for folder in folders}
         folders.add(ledger.files.manifest.parent)
-        found = [self._earlier(ledger, planned) for planned in plan]
-        results = [result for result in found if result is not None]
         if lacks_readme(ledger.files.manifest.parent, self.options.file_format):
             return None
         names = (path for folder in folders for path in hidden_in(folder))
-        is_left = any(is_temporary(p) or is_probe(p) or locked_name(p) is not None for p in names)
-        return results if len(results) == len(plan) and not is_left else None
+        if any(is_temporary(p) or is_probe(p) or locked_name(p) is not None for p in names):
+            return None
+        results = Packed[Result]()
+        for planned in plan:
+            if (result := self._earlier(ledger, planned)) is None:
+                return None
+            results.append(result)
+        return results
 
     def _earlier(self, ledger: TokensLedger, planned: Planned) -> Result | None:
         """What an earlier job made of a recording, if its files are as they were written."""
@@ -307,7 +317,7 @@ class _Job(NamedTuple):
             return None
         return Result(planned.source, outputs, row, reused=True)
 
-    def report(self, results: list[Result]) -> list[Result]:
+    def report(self, results: Sequence[Result]) -> Sequence[Result]:
         """Report results of an earlier job."""
         self.listener.begin(0)
         for result in results:
@@ -332,7 +342,7 @@ class _Job(NamedTuple):
         make_folder(folder, below=out.parent)
         return parts_of(plan, self.tokenize_missing(plan, ledger))
 
-    def tokenize_missing(self, plan: Sequence[Planned], ledger: TokensLedger) -> list[Result]:
+    def tokenize_missing(self, plan: Sequence[Planned], ledger: TokensLedger) -> Sequence[Result]:
         """Tokenize the recordings that the ledger does not have, or has as refused.
 
         One that cannot be read now keeps its earlier row and its tokens, if they are whole.
@@ -341,31 +351,28 @@ class _Job(NamedTuple):
         for name in (TOKENS, HEADERS):
             make_folder(folder / name, below=folder)
         plan = keep_apart(plan)
-        found = {planned: self._earlier(ledger, planned) for planned in plan}
-        made = {planned: result for planned, result in found.items() if result is not None}
-        missing = [planned for planned in plan if planned not in made]
-        earlier = Earlier(ledger, folder, plan, made)
-        rows = {planned: [result.outcome] for planned, result in made.items()}
+        made, missing = Made(ledger, plan), Packed[Planned]()
+        for planned in plan:
+            if (result := self._earlier(ledger, planned)) is None:
+                missing.append(planned)
+            else:
+                made.reuse(planned, result)
+        earlier = Earlier(ledger, folder, plan, made.keys)
         with (
             staying(folder),
             self.tidying(plan),
-            ledger.writing((each.key for each in made), len(plan), others=earlier.keys),
+            ledger.writing(made.kept_keys(), len(plan), others=earlier.keys),
             closing(self.tokenize(missing, earlier)) as fresh,
         ):
-            for planned, result in made.items():
+            for planned, result in made.reused():
                 self.listener.done(by_name(planned, result))
             for planned, result in fresh:
                 row = result.outcome
                 ledger.add(row.key, [row])
                 kept = earlier.settle(planned, row)
-                rows[planned] = kept or [row]
-                made[planned] = result._replace(kept=bool(kept), earlier=tuple(kept))
-                self.listener.done(by_name(planned, made[planned]))
-            in_order = {row.key: row for planned in plan for row in rows[planned]}
-            in_order |= {row.key: row for row in earlier.unnamed(in_order.values())}
-            earlier.remove_replaced(in_order.values())
-            ledger.finish(in_order)
-        return [made[planned] for planned in plan]
+                made.add(planned, result := result._replace(kept=bool(kept), earlier=tuple(kept)))
+                self.listener.done(by_name(planned, result))
+            return made.finish(earlier)
 
     @contextmanager
     def tidying(self, plan: Sequence[Planned]) -> Iterator[None]:
@@ -374,21 +381,19 @@ class _Job(NamedTuple):
             yield
         finally:
             file_format = self.options.file_format
-            targets = [planned.target for planned in plan]
-            targets += [full_target(each, file_format) for each in plan if not each.place]
-            remove_leftovers(targets, file_format)
+            remove_leftovers(Anew(lambda: targets_of(plan, file_format)), file_format)
 
     def tokenize(
         self, plan: Sequence[Planned], earlier: Earlier | None = None
     ) -> Generator[tuple[Planned, Result], None, None]:
         """Each recording as it ends, which with several workers is not the order of the plan."""
         tokenizer, ready = for_jobs(self.tokenizer, self.spread, len(plan))
-        size = sum(sizes_of([planned.source for planned in plan]))
+        size = sum(sizes_of(planned.source for planned in plan))
         first, later = earlier.in_turn(plan) if earlier else (plan, [])
         with self.spread.open(
             len(plan),
             self.listener.begin(size),
-            inputs=[planned.source for planned in plan],
+            inputs=[planned.source for planned in evenly(plan)],
             ready=ready,
         ) as executor:
             job = partial(tokenize_recording, tokenizer, self.options)

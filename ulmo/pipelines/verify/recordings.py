@@ -4,7 +4,7 @@ Each is read to its end by the reader of ulmo-prep and ulmo-tokenize, and nothin
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,7 +54,8 @@ def verify_recordings(
     there is no recording.
     """
     left_out: Counter[str] = Counter()
-    folder, names = place, [Path()]
+    folder = place
+    names: Sequence[Path] = [Path()]
     if place.is_dir():
         names = find_recordings(place, left_out=left_out)
     elif place.is_file():

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -56,7 +56,7 @@ class _Found(NamedTuple):
         return self.files[first:last]
 
 
-def check_ledgers(folder: Path, files: list[Path], outputs: list[Output]) -> Iterator[Fault]:
+def check_ledgers(folder: Path, files: Sequence[Path], outputs: list[Output]) -> Iterator[Fault]:
     """Check all ledgers below a folder. Raises NewerError if a newer ulmo wrote one."""
     there = set(files)
     found = _Found.of(files, outputs)
