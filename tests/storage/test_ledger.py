@@ -180,7 +180,7 @@ class TestOthers:
         for options, expected in (({"keep": [key]}, "a hash"), ({"keep": [], "others": [key]}, "")):
             with suppress(Killed), user.resumed(complete).writing(**options):
                 raise Killed
-            assert user.resumed(complete).file_hash(key) == expected
+            assert user.resumed(complete).entry(key).file_hash == expected
             assert user.resumed(complete).done(key) == user.rows(key)
 
     @pytest.mark.parametrize("others", ["x", -7, 10**30, None, [1], True])

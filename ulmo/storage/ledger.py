@@ -132,12 +132,16 @@ class Ledger(Generic[M, R]):
         self._journal.load()
         return self
 
+    def entry(self, key: str) -> Entry[R]:
+        """What add() noted: no rows if the key is not done, and no hash if the job has ended."""
+        if (entry := self._journal.entry(key)) is not None:
+            return entry
+        found = self._in_table.get(key)
+        return Entry(key, [] if found is None else self._in_table_at(found))
+
     def done(self, key: str) -> list[R]:
         """The rows of a key; none if it is not done."""
-        if (entry := self._journal.entry(key)) is not None:
-            return list(entry.rows)
-        found = self._in_table.get(key)
-        return [] if found is None else self._in_table_at(found)
+        return list(self.entry(key).rows)
 
     def others(self, keys: Container[str]) -> Iterator[R]:
         """The rows of all other keys: of what has changed, or is gone; the latest last."""
@@ -148,11 +152,6 @@ class Ledger(Generic[M, R]):
         for entry in self._journal:
             if entry.key not in keys and entry.key not in self._in_table:
                 yield from entry.rows
-
-    def file_hash(self, key: str) -> str:
-        """The hash that add() noted with a key; empty if there is none, or the job has ended."""
-        entry = self._journal.entry(key)
-        return "" if entry is None else entry.file_hash
 
     def has(self, key: str) -> bool:
         """Whether there are rows of a key, in the table or in the journal."""
@@ -182,7 +181,7 @@ class Ledger(Generic[M, R]):
         """
         refuse_folders(self.files.journal)
         needed = (Entry(key, self.done(key)) for key in others)
-        kept = (Entry(key, self.done(key), self.file_hash(key)) for key in keep)
+        kept = map(self.entry, keep)
         count = sum(len(self.done(key)) for key in others)
         self._journal.begin(chain(needed, kept, more), expected, others=count)
         self._table, self._in_table, self._block = None, Index(), (0, [])

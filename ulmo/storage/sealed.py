@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -143,6 +143,16 @@ def canonical_json(value: Any) -> str:
 def fingerprint(value: Any) -> str:
     """SHA-256 of the canonical JSON of a value, in hexadecimal."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def fingerprint_of_all(values: Iterable[Any]) -> str:
+    """The same of a list, which is not held."""
+    running, between = hashlib.sha256(b"["), b""
+    for value in values:
+        running.update(between + canonical_json(value).encode())
+        between = b","
+    running.update(b"]")
+    return running.hexdigest()
 
 
 def json_values(value: Any) -> Any:

@@ -194,7 +194,7 @@ class TestPlan:
             clock=clock or ClockSettings(),
             plan="p",
         )
-        return plan_jobs(audio, audio / "out", manifest, list_inputs(audio, audio / "out"))
+        return list(plan_jobs(audio, audio / "out", manifest, list_inputs(audio, audio / "out")))
 
     def test_jobs_are_consecutive_and_bounded(self, audio, monkeypatch):
         names = [file.path for file in list_inputs(audio, audio / "out")]

@@ -1,7 +1,8 @@
-"""How the recordings of today differ from those that a folder of tiles was made of."""
+"""How recordings of today differ from those that tiles were made of, and what tiles lack."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from ulmo.config import UserError, plain
 from ulmo.jobs.inputs import InputFile
@@ -11,6 +12,7 @@ from ulmo.storage.faults import reading_error
 from ulmo.storage.ledger import Ledger
 from ulmo.storage.manifest import LedgerFiles
 from ulmo.storage.names import portable
+from ulmo.storage.packed import Index
 
 PrepLedger = Ledger[TilesManifest, Prepared]
 
@@ -19,6 +21,16 @@ _NAMED = 3  # recordings of each kind in a message
 
 class UnreadError(UserError):
     """Recordings that have tiles cannot be read now."""
+
+
+class Lost(NamedTuple):
+    """What a complete output lacks."""
+
+    shards: frozenset[str]  # names of those that have rows in tiles.parquet
+    tables: bool  # whether a table is missing or damaged; then nothing says which shards are
+
+    def __bool__(self) -> bool:
+        return bool(self.shards) or self.tables
 
 
 def prep_ledger(folder: Path) -> PrepLedger:
@@ -37,14 +49,15 @@ def refuse_unread(ledger: PrepLedger, folder: Path, unread: Mapping[str, str]) -
     if not unread:
         return
     try:
-        tiled = [PurePosixPath(row.path) for row in _earlier(ledger) if row.tiles]
+        # A folder that cannot be looked into stands for what lay below it.
+        tiled = (PurePosixPath(row.path) for row in _earlier(ledger) if row.tiles)
+        places = (str(place) for path in tiled for place in (path, *path.parents))
+        above = {place for place in places if place in unread}
     except UserError as error:
         if reading_error(error):
             raise
         lost = dict(unread)
     else:
-        # A folder that cannot be looked into stands for what lay below it.
-        above = {str(place) for path in tiled for place in (path, *path.parents)}
         lost = {path: why for path, why in unread.items() if path in above}
     if lost:
         named = [f"{plain(path)} ({why})" for path, why in lost.items()]
@@ -60,8 +73,18 @@ def refuse_others(ledger: PrepLedger, folder: Path, files: Sequence[InputFile]) 
 
     Their times do not count: a copy of the recordings may have others.
     """
+    here, there = Index(portable(file.path) for file in files), Index()
+    changes: dict[str, list[str]] = {"changed": [], "gone": []}
     try:
-        rows = {row.path: (row.bytes, row.ends_crc32c, row.status) for row in ledger.rows()}
+        for row in ledger.rows():
+            there[row.path] = 0
+            place = here.get(row.path)
+            if row.status == "refused":
+                continue
+            if place is None:
+                changes["gone"].append(row.path)
+            elif (row.bytes, row.ends_crc32c) != (files[place].size, files[place].ends):
+                changes["changed"].append(row.path)
     except UserError as error:
         if reading_error(error):
             raise
@@ -69,14 +92,9 @@ def refuse_others(ledger: PrepLedger, folder: Path, files: Sequence[InputFile]) 
             f"{folder} was made of other recordings, and has lost the table of them: name the "
             "folder that it was made of, as it was, or choose a new folder"
         ) from None
-    here = {portable(file.path): [file.size, file.ends] for file in files}
-    there = {path: ends for path, (*ends, status) in rows.items() if status != "refused"}
-    changes = {
-        "changed": [path for path in there if here.get(path, there[path]) != there[path]],
-        "gone": [path for path in there if path not in here],
-    }
     if any(changes.values()):
-        changes["added"] = sorted(here.keys() - rows.keys())
+        paths = (portable(file.path) for file in files)
+        changes["added"] = sorted(path for path in paths if path not in there)
         words = "; ".join(_some(kind, paths) for kind, paths in changes.items() if paths)
         raise UserError(
             f"{folder} was made of other recordings ({words}): add --accept-changes to prepare "

@@ -3,11 +3,11 @@
 The next job is computed while the tiles of the one before are written.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ from ulmo.preprocessing.stretches import Stretch, read_stretches, tile_grid
 from ulmo.preprocessing.tile_rows import TILES_SCHEMA
 from ulmo.preprocessing.times.clock import Clock, Span, Timing
 from ulmo.storage.names import portable
-from ulmo.storage.sealed import fingerprint
+from ulmo.storage.sealed import fingerprint, fingerprint_of_all
 from ulmo.storage.tables import TableWriter, publish_table
 
 _CHANGED = "changed"  # the reason of a recording that was written to while it was read
@@ -66,7 +66,7 @@ class PrepJob:
         """Bytes of all its files."""
         return sum(file.size for file in self.files)
 
-    @property
+    @cached_property
     def keys(self) -> list[str]:
         """The key of each of its recordings, as it was when the job was planned."""
         return list(map(self.key_of, self.files))
@@ -115,7 +115,7 @@ class Source(NamedTuple):
 
 def plan_of(files: Sequence[InputFile]) -> str:
     """Hash of a list of recordings: their names, sizes and ends."""
-    return fingerprint(_named(files))
+    return fingerprint_of_all(_named(files))
 
 
 def is_of(rows: Sequence[Prepared], job: PrepJob) -> bool:
@@ -125,49 +125,57 @@ def is_of(rows: Sequence[Prepared], job: PrepJob) -> bool:
     """
     read = [[row.path, row.bytes, row.ends_crc32c] for row in rows]
     again = (row.reason in MAY_PASS and row.bytes for row in rows)
-    return read == _named(job.files) and not any(again)
+    return read == list(_named(job.files)) and not any(again)
 
 
-def _named(files: Sequence[InputFile]) -> list[list[Any]]:
-    return [[portable(file.path), file.size, file.ends] for file in files]
+def _named(files: Iterable[InputFile]) -> Iterator[list[Any]]:
+    return ([portable(file.path), file.size, file.ends] for file in files)
 
 
 def plan_jobs(
-    audio_dir: Path, out_dir: Path, manifest: TilesManifest, files: Sequence[InputFile]
-) -> list[PrepJob]:
+    audio_dir: Path, out_dir: Path, manifest: TilesManifest, files: Iterable[InputFile]
+) -> Iterator[PrepJob]:
     """Consecutive recordings, grouped by number and size."""
-    groups: list[list[InputFile]] = [[]]
-    for file in files:
-        if len(groups[-1]) >= _JOB_FILES or sum(f.size for f in groups[-1]) >= _JOB_BYTES:
-            groups.append([])
-        groups[-1].append(file)
     named = {"settings", "augment", "clock", "normalization"}
     frame = manifest.model_dump(mode="json", include=named)
-    return [
-        PrepJob(
+    for index, group in enumerate(_groups(files)):
+        yield PrepJob(
             index=index,
-            plan=fingerprint([frame, index, _named(group)]),
+            plan=fingerprint([frame, index, list(_named(group))]),
             audio_dir=audio_dir,
             out_dir=out_dir,
             manifest=manifest,
             files=tuple(group),
         )
-        for index, group in enumerate(groups)
-    ]
 
 
-def in_batches(jobs: Sequence[PrepJob], workers: int) -> list[list[PrepJob]]:
+def _groups(files: Iterable[InputFile]) -> Iterator[list[InputFile]]:
+    """The recordings of each job; without recordings, there is one job that has none."""
+    group: list[InputFile] = []
+    size = 0
+    for file in files:
+        if len(group) >= _JOB_FILES or size >= _JOB_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(file)
+        size += file.size
+    yield group
+
+
+def in_batches(jobs: Iterable[PrepJob], count: int, workers: int) -> Iterator[list[PrepJob]]:
     """Jobs that a worker does in a row: several small ones, or a large one.
 
-    They are noted in the journal together, so a kill costs little.
+    They are noted in the journal together, so a kill costs little. count: of `jobs`.
     """
-    together = min(max(len(jobs) // (_SHARES * workers), 1), _TOGETHER)
-    rows: list[list[PrepJob]] = [[]]
+    together = min(max(count // (_SHARES * workers), 1), _TOGETHER)
+    batch: list[PrepJob] = []
     for job in jobs:
-        if len(rows[-1]) == together or sum(each.size for each in rows[-1]) > _BATCH_BYTES:
-            rows.append([])
-        rows[-1].append(job)
-    return [row for row in rows if row]
+        if len(batch) == together or sum(each.size for each in batch) > _BATCH_BYTES:
+            yield batch
+            batch = []
+        batch.append(job)
+    if batch:
+        yield batch
 
 
 class JobResult(NamedTuple):

@@ -1,11 +1,10 @@
 """A folder of tiles: what an earlier job left there, and what this one makes or mends."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 
@@ -13,13 +12,23 @@ from ulmo.config import UserError
 from ulmo.jobs.inputs import InputFile
 from ulmo.jobs.outcome import Prepared
 from ulmo.pipelines.prep.changes import (
+    Lost,
     PrepLedger,
     UnreadError,
     prep_ledger,
     refuse_others,
     refuse_unread,
 )
-from ulmo.pipelines.prep.job import PrepJob, Source, in_batches, is_of, plan_jobs, run_jobs
+from ulmo.pipelines.prep.done_jobs import DoneJobs
+from ulmo.pipelines.prep.job import (
+    JobResult,
+    PrepJob,
+    Source,
+    in_batches,
+    is_of,
+    plan_jobs,
+    run_jobs,
+)
 from ulmo.pipelines.prep.job_rows import by_prefix, prefix_of, rows_hash, same_rows, tile_rows
 from ulmo.pipelines.prep.replacement import (
     CHOOSE,
@@ -46,21 +55,12 @@ from ulmo.storage.ledger import refuse_folders
 from ulmo.storage.lock import LOCK, is_free
 from ulmo.storage.manifest import TABLE
 from ulmo.storage.names import portable
+from ulmo.storage.packed import Index
 from ulmo.storage.removal import remove_if_possible
 from ulmo.storage.tables import publish_table
 
 # In place of the plan, where recordings changed or could not be read: the next job compares rows.
 _OTHERS = "changed while they were read"
-
-
-class _Lost(NamedTuple):
-    """What a complete output lacks."""
-
-    shards: frozenset[str]  # names of those that have rows in tiles.parquet
-    tables: bool  # whether a table is missing or damaged; then nothing says which shards are
-
-    def __bool__(self) -> bool:
-        return bool(self.shards) or self.tables
 
 
 class PrepOutput:
@@ -138,7 +138,8 @@ class PrepOutput:
                 remove_any(path, below=self._folder)
         return lost is not None and not lost
 
-    def _jobs(self) -> list[PrepJob]:
+    def _jobs(self) -> Iterator[PrepJob]:
+        """All jobs, in their order; they are planned anew, so that not all are in memory."""
         source = self._source
         return plan_jobs(source.audio_dir, self._folder, self.ledger.manifest, source.files)
 
@@ -159,64 +160,53 @@ class PrepOutput:
                 ledger.update(
                     normalization=learned.normalization, learned_of=learned.learned_of, plan=plan
                 )
-            jobs = self._jobs()
-            keys = self._done()
-            done = list(chain.from_iterable(keys.values()))
-            others = self._others(keys)
-            kept = self._kept([job for job in jobs if job.index not in keys], keys)
-            recordings = sum(len(job.files) for job in jobs)
-            with ledger.writing(done, recordings, kept, others):
-                missing = [job for job in jobs if job.index not in keys]
-                if keys:
-                    advance(sum(job.size for job in jobs if job.index in keys))
-                batches = in_batches(missing, executor.workers)
+            done, recordings = self._done(), len(source.files)
+            others = self._others(done)
+            with ledger.writing(self._keys(done), recordings, self._kept(done), others):
+                if done:
+                    advance(sum(job.size for job in self._jobs() if job in done))
+                missing = (job for job in self._jobs() if job not in done)
+                batches = in_batches(missing, len(prefixes) - len(done), executor.workers)
                 for batch, results in executor.each(run_jobs, batches):
                     for job, made in zip(batch, results, strict=True):
-                        keys[job.index] = [row.key for row in made.rows]
+                        done.add(job, [row.key for row in made.rows])
                         for row in made.rows:
                             ledger.add(row.key, [row], made.tile_rows)
-                self._refuse_unread(keys)
-                merged = self._merge([(job, keys[job.index]) for job in jobs])
-                # Constants may be those of a recording before it changed, whatever its row is of.
-                if not all(
-                    is_of(self._rows(keys[job.index]), job)
-                    and (keys[job.index] == job.keys or not settings.learns_constants)
-                    for job in jobs
-                ):
-                    merged["plan"] = _OTHERS
-                in_order = chain.from_iterable(self._rows(keys[job.index]) for job in jobs)
+                self._refuse_unread(done)
+                merged = self._merge(done)
+                in_order = self._rows(self._keys(done))
                 ledger.finish(in_order, recordings=recordings, learned_of="", **merged)
 
     def _make_folders(self) -> None:
         for folder in (self._folder / "tiles", self._folder / ROWS):
             make_folder(folder, CHOOSE, below=self._folder)
 
-    def _done(self) -> dict[int, list[str]]:
-        """The keys of the rows of each job that is done."""
-        return {job.index: job.keys for job in self._jobs() if self._is_done(job)}
+    def _done(self) -> DoneJobs:
+        return DoneJobs(job for job in self._jobs() if self._is_done(job))
 
-    def _others(self, done: Mapping[int, Sequence[str]]) -> list[str]:
+    def _keys(self, done: DoneJobs) -> Iterator[str]:
+        """The keys of the rows of all jobs that are done, in the order of the jobs."""
+        return (key for job in self._jobs() if job in done for key in done.keys_of(job))
+
+    def _others(self, done: DoneJobs) -> list[str]:
         """The keys of all other rows that have tiles here: until the job ends, they are needed."""
-        keys = set(chain.from_iterable(done.values()))
-        return [row.key for row in self.ledger.others(keys) if row.tiles]
+        return [row.key for row in self.ledger.others(Index(self._keys(done))) if row.tiles]
 
-    def _refuse_unread(self, keys: Mapping[int, Sequence[str]]) -> None:
+    def _refuse_unread(self, done: DoneJobs) -> None:
         """Raise UnreadError if recordings that have tiles in the earlier output were refused.
 
-        That is, for reasons that may pass. `keys` are those of the rows of each job.
+        That is, for reasons that may pass.
         """
         if self._earlier is not None:
-            rows = self._rows(list(chain.from_iterable(keys.values())))
-            unread = {row.path: row.detail or "" for row in rows if row.reason in MAY_PASS}
+            rows = (row for row in self._rows(self._keys(done)) if row.reason in MAY_PASS)
+            unread = {row.path: row.detail or "" for row in rows}
             refuse_unread(self._earlier.ledger, self._earlier._folder, unread)
 
-    def _kept(
-        self, jobs: Sequence[PrepJob], keys: dict[int, list[str]]
-    ) -> Iterator[Entry[Prepared]]:
+    def _kept(self, done: DoneJobs) -> Iterator[Entry[Prepared]]:
         """Jobs of the earlier output of which nothing changed, for the journal.
 
-        Their keys are added to `keys`. The rows of their tiles, which are in tiles.parquet alone if
-        it is complete, are written for each job again. If a table is lost, all is made anew.
+        They are added to `done`. The rows of their tiles, which are in tiles.parquet alone if it is
+        complete, are written for each job again. If a table is lost, all is made anew.
         """
         if (earlier := self._earlier) is None:
             return
@@ -228,16 +218,16 @@ class PrepOutput:
                 if reading_error(error):
                     raise
                 return
-        for job in jobs:
-            if self._is_kept(job):
+        for job in self._jobs():
+            if job not in done and self._is_kept(job):
                 if made.complete:
                     tiles = found.get(job.prefix, TILES_SCHEMA.empty_table())
                 else:
                     there = replace(job, out_dir=earlier._folder)
-                    tiles = tile_rows(there, earlier._hash_of(job.keys))
+                    tiles = tile_rows(there, earlier._noted(job.keys).tile_rows)
                 with publish_table(job.rows_path, TILES_SCHEMA, below=self._folder) as table:
                     table.add_table(tiles)
-                keys[job.index] = job.keys
+                done.add(job, job.keys)
                 yield from (Entry(row.key, [row], table.hash) for row in earlier._rows(job.keys))
 
     def _is_kept(self, job: PrepJob) -> bool:
@@ -248,25 +238,27 @@ class PrepOutput:
         there = replace(job, out_dir=earlier._folder)
         if not earlier.ledger.manifest.complete:
             return earlier._is_done(there)
-        return earlier._has_tiles(there, earlier._rows(job.keys))
+        return earlier._has_tiles(there, earlier._noted(job.keys).rows)
 
-    def _rows(self, keys: Sequence[str]) -> list[Prepared]:
+    def _rows(self, keys: Iterable[str]) -> Iterator[Prepared]:
         """The rows of recordings by their keys, as far as they are done."""
-        return [row for key in keys for row in self.ledger.done(key)]
+        return (row for key in keys for row in self.ledger.done(key))
 
-    def _hash_of(self, keys: Sequence[str]) -> str:
-        """The hash of the tile rows that a job noted with these keys; empty if it did not end."""
-        hashes = {self.ledger.file_hash(key) for key in keys}
-        return hashes.pop() if len(hashes) == 1 else ""
+    def _noted(self, keys: Iterable[str]) -> JobResult:
+        """What a job noted with these keys; its tile rows have no hash if it did not end."""
+        entries = [self.ledger.entry(key) for key in keys]
+        hashes = {entry.file_hash for entry in entries}
+        rows = [row for entry in entries for row in entry.rows]
+        return JobResult(rows, hashes.pop() if len(hashes) == 1 else "")
 
     def _is_done(self, job: PrepJob) -> bool:
         """Whether a job is in the journal, its tiles are there, and so are their rows, unchanged.
 
         Of the tiles themselves, each has its checksum in its row.
         """
-        recorded = self._hash_of(job.keys)
-        has_tiles = bool(recorded) and self._has_tiles(job, self._rows(job.keys))
-        return has_tiles and rows_hash(job) == recorded
+        noted = self._noted(job.keys)
+        has_tiles = bool(noted.tile_rows) and self._has_tiles(job, noted.rows)
+        return has_tiles and rows_hash(job) == noted.tile_rows
 
     def _has_tiles(self, job: PrepJob, rows: Sequence[Prepared]) -> bool:
         """Whether these rows are those of a job, and its tiles are there."""
@@ -274,28 +266,34 @@ class PrepOutput:
             return False
         return self._is_kept(job) or all(path.is_file() for path in job.shards(rows))
 
-    def _merge(self, jobs: Sequence[tuple[PrepJob, list[str]]]) -> dict[str, Any]:
-        """Write tiles.parquet of jobs and the keys of their rows; returns values for the manifest.
+    def _merge(self, done: DoneJobs) -> dict[str, Any]:
+        """Write tiles.parquet, once all jobs are done; returns values for the manifest.
 
         Shards that belong to none of the jobs are an earlier plan's, and are removed; those of jobs
         that have their tiles in the earlier output are, too.
         """
         path = self._folder / TILES_TABLE
-        tiles = 0
+        learns = self.ledger.manifest.settings.learns_constants
+        tiles, named, plan = 0, set[str](), self.ledger.manifest.plan
         digest = hashlib.sha256(fingerprint_head(self.ledger.manifest))
         with publish_table(path, TILES_SCHEMA) as table:
-            for job, keys in jobs:
-                rows = tile_rows(job, self._hash_of(keys))
+            for job in self._jobs():
+                keys = done.keys_of(job)
+                made = self._noted(keys)
+                rows = tile_rows(job, made.tile_rows)
                 table.add_table(rows)
                 digest.update(rows["crc32c"].to_numpy().astype("<u4").tobytes())
                 tiles += len(rows)
-        made = [(job, keys) for job, keys in jobs if not self._is_kept(job)]
-        named = {shard.name for job, keys in made for shard in job.shards(self._rows(keys))}
+                if not self._is_kept(job):
+                    named.update(shard.name for shard in job.shards(made.rows))
+                # Constants may be those of a recording before it changed, whatever its row is of.
+                if not is_of(made.rows, job) or (learns and keys != job.keys):
+                    plan = _OTHERS
         remove_others(self._folder, named)
-        hashes = {path.name: table.hash}
-        return {"tiles": tiles, "fingerprint": digest.hexdigest(), "hashes": hashes}
+        values = {"tiles": tiles, "fingerprint": digest.hexdigest(), "plan": plan}
+        return {**values, "hashes": {path.name: table.hash}}
 
-    def _find_lost(self) -> _Lost:
+    def _find_lost(self) -> Lost:
         """Shards and tables of a complete output that are missing or damaged.
 
         Raises UserError if something cannot be read, as it may be whole.
@@ -306,13 +304,13 @@ class PrepOutput:
         except UserError as error:
             if reading_error(error):
                 raise
-            return _Lost(frozenset(), tables=True)
+            return Lost(frozenset(), tables=True)
         names = tiles["shard"].unique().to_pylist()
         shards = self._folder / "tiles"
         missing = (name for name in names if not (shards / Path(name).name).is_file())
-        return _Lost(frozenset(missing), tables=False)
+        return Lost(frozenset(missing), tables=False)
 
-    def _mend(self, lost: _Lost) -> None:
+    def _mend(self, lost: Lost) -> None:
         """Make what is lost in a folder beside, and move it here if its tiles are the same.
 
         A killed job may have moved a part of it; the manifest comes last.

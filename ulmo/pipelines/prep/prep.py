@@ -8,7 +8,7 @@ times, therefore leave the same bytes.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,6 +95,7 @@ def prepare(
     if output.is_finished:
         return _summary(out_dir, output, left_out, reused=True)
     make_folder(out_dir, "choose another")
+    del output  # it may hold the bytes of a table
     with locked(out_dir / LOCK, out_dir):
         finish_replacement(out_dir)
         output = PrepOutput(out_dir, source, wanted, accept_changes=accept_changes)
@@ -107,19 +108,25 @@ def _summary(
 ) -> PrepSummary:
     statuses: Counter[str] = Counter()
     named: dict[str, list[tuple[str, str, str]]] = {"refused": [], "partial": []}
-    flagged, undated = [], []
+    unread: list[str] = []
     seconds, tiles, untimed = 0.0, 0, 0
-    for row in output.ledger.rows():
-        statuses[row.status] += 1
-        seconds += row.duration_s
-        tiles += row.tiles
-        untimed += row.start_source != "pattern"
-        if row.status in named:
-            named[row.status].append((row.path, row.reason or "", row.detail or ""))
-        if row.flags:
-            flagged.append(row)
-        if row.start_utc is None:
-            undated.append(row.path)
+
+    def flagged() -> Iterator[Mapping[str, Any]]:
+        """The rows that have flags; all are counted on the way."""
+        nonlocal seconds, tiles, untimed
+        for row in output.ledger.rows():
+            statuses[row.status] += 1
+            seconds += row.duration_s
+            tiles += row.tiles
+            untimed += row.start_source != "pattern"
+            if row.status in named:
+                named[row.status].append((row.path, row.reason or "", row.detail or ""))
+            if row.start_utc is None:
+                unread.extend(unread_names([row.path]))
+            if row.flags:
+                yield dict(row)
+
+    flags = count_flags(flagged())
     newer = map(portable, (file.path for file in output.modified))
     return PrepSummary(
         out_dir=out_dir,
@@ -130,8 +137,8 @@ def _summary(
         refused=named["refused"],
         reused=reused,
         untimed=untimed if output.ledger.manifest.clock.timestamp_pattern else 0,
-        flags=count_flags(map(dict, flagged)),
-        unread=tuple(unread_names(undated)),
+        flags=flags,
+        unread=tuple(unread),
         rewritten=tuple(newer) if reused else (),
         partial=named["partial"],
         left_out=left_out,
