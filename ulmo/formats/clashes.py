@@ -2,7 +2,7 @@
 
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from itertools import takewhile
@@ -19,12 +19,12 @@ from ulmo.storage.probe import probe_folder, remove_left_probes
 _RENAME = "rename the one or the other, or tokenize them apart"
 
 
-def clashes(root: Path, targets: Sequence[Path], file_format: str) -> dict[Path, str]:
+def clashes(root: Path, targets: Iterable[Path], file_format: str) -> dict[Path, str]:
     """Targets whose place is taken by a folder of other targets, and the reason for each.
 
     Folders below `root` mirror those of the recordings: one called x.tokens.npy takes the place of
     an output. Outside the folder `tokens` of an output, one called token_headers beside one called
-    tokens would be taken for that of the headers.
+    tokens would be taken for that of the headers. `targets` may be read twice.
     """
     folders: set[Path] = set()
     for folder in dict.fromkeys(target.parent for target in targets):

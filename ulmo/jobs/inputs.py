@@ -146,27 +146,37 @@ def find_sources(
 
     Raises UserError for a source that is not there.
     """
-    found, places = Packed[Found](), Index()
-    resolved = cache(_place)  # it looks at each folder above
+    return Packed(each_source(sources, skip, left_out))
 
-    def add(source: Path, name: Path, below: Path, place: Path) -> None:
+
+def each_source(
+    sources: Sequence[Path], skip: Path | None = None, left_out: Counter[str] | None = None
+) -> Iterator[Found]:
+    """The same, one by one."""
+    places = Index()
+    for found in _each_source(sources, skip, left_out):
         if len(sources) > 1:
-            if str(place) in places:
-                return
-            places[str(place)] = 0
-        found.append(Found(source, name, below, place))
+            if str(found.place) in places:
+                continue
+            places[str(found.place)] = 0
+        yield found
 
+
+def _each_source(
+    sources: Sequence[Path], skip: Path | None, left_out: Counter[str] | None
+) -> Iterator[Found]:
+    """The same; what is named twice comes twice."""
+    resolved = cache(_place)  # it looks at each folder above
     for source in sources:
         if source.is_dir():
             place = resolved(source)
             for path in find_recordings(source, skip=skip, left_out=left_out):
-                add(source / path, path, path.parent, place / path)
+                yield Found(source / path, path, path.parent, place / path)
         elif source.is_file():
             name = source.names if isinstance(source, RemotePath) else source
-            add(source, name, Path(), resolved(source.parent) / source.name)
+            yield Found(source, name, Path(), resolved(source.parent) / source.name)
         else:
             raise UserError(f"{source} is neither a file nor a folder")
-    return found
 
 
 def _place(path: Path) -> Path:

@@ -249,8 +249,9 @@ class TableWriter:
 
     def _write(self, rows: int) -> None:
         """Write the first rows that are pending as a group."""
-        self._writer.write_table(self._pending.slice(0, rows).combine_chunks())
+        group = self._pending.slice(0, rows).combine_chunks()  # a copy
         self._pending, self._sizes = self._pending.slice(rows), self._sizes[rows:]
+        self._writer.write_table(group)
 
 
 @contextmanager

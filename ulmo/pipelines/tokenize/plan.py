@@ -13,10 +13,10 @@ from ulmo.formats import FORMATS
 from ulmo.formats.clashes import clashes, folded, merged, merged_words
 from ulmo.formats.places import STEM, TOKENS, table_path
 from ulmo.formats.publish import is_file_name, name_obstacle, output_paths, parts_folder
-from ulmo.jobs.inputs import Found, InputFile, find_sources, input_file
+from ulmo.jobs.inputs import Found, InputFile, each_source, find_sources, input_file
 from ulmo.storage.atomic import make_folder
 from ulmo.storage.names import portable
-from ulmo.storage.packed import Index, Packed, repeated
+from ulmo.storage.packed import Anew, Index, Packed, repeated
 from ulmo.storage.remote_path import RemotePath, is_remote
 from ulmo.storage.together import each_together
 
@@ -71,8 +71,8 @@ def plan_outputs(
         output_paths(out, file_format)
     if out is None and any(isinstance(each, RemotePath) for each in sources):
         raise UserError("nothing is written beside recordings at an address: set --out-dir")
-    found = find_sources(sources, out, left_out)
     if out is not None and is_file_name(out, file_format):
+        found = find_sources(sources, out, left_out)
         if len(found) != 1:
             if FORMATS[file_format].many:
                 return plan_parts(sources, out, file_format)
@@ -81,40 +81,55 @@ def plan_outputs(
                 "set --out to a folder, or to one table of all, as all.parquet or all.csv"
             )
         only = Planned(found[0].source, found[0].name, out, out.parent)
-        return _without_long_names([only], file_format)
-    plan = _plan_below(found, out, out and out / TOKENS, file_format, channels)
-    return _without_long_names(plan, file_format)
+        return Packed([_without_long_name(only, file_format)])
+    each = each_source(sources, out, left_out)
+    return _plan_below(each, out, out and out / TOKENS, file_format, channels)
 
 
 def _plan_below(
-    found: Sequence[Found],
+    found: Iterable[Found],
     out: Path | None,
     root: Path | None,
     file_format: str,
     channels: str = "mix",
-) -> Iterator[Planned]:
+) -> Sequence[Planned]:
     """Targets below `root`, or beside each recording."""
-    suffix = FORMATS[file_format].suffixes[0]
+    kind = FORMATS[file_format]
 
-    def home_of(each: Found) -> Path:
-        return each.source.parent if root is None else root / each.below
+    def planned_of(each: Found) -> Planned:
+        home = each.source.parent if root is None else root / each.below
+        target = home / (each.source.stem + kind.suffixes[0])
+        planned = Planned(each.source, each.name, target, out or home)
+        return _without_long_name(planned, file_format)
 
-    targets = Packed(home_of(each) / (each.source.stem + suffix) for each in found)
+    def longer(planned: Planned) -> Planned:
+        name = planned.source.name + kind.suffixes[0]
+        return planned._replace(target=planned.target.with_name(name))
+
+    def for_table(root: Path, planned: Planned) -> Planned:
+        target = root / table_path(planned.target.relative_to(root))
+        return planned._replace(target=target)
+
+    plan = Packed(map(planned_of, found))
+    targets = Anew(lambda: (planned.target for planned in plan))
     while clash := _clashing(targets, channels):
-        longer = Packed(
-            home_of(each) / (each.source.name + suffix) if str(target) in clash else target
-            for each, target in zip(found, targets, strict=True)
+        apart = Packed(
+            longer(planned) if str(planned.target) in clash else planned for planned in plan
         )
-        if longer == targets:
+        if apart == plan:
             first = min(target for target in targets if str(target) in clash)
             raise UserError(f"several recordings would become {first}: tokenize them apart")
-        targets = longer
-    if root is not None and FORMATS[file_format].tabular:
-        targets = Packed(root / table_path(target.relative_to(root)) for target in targets)
-    blocked = {} if root is None else clashes(root, targets, file_format)
-    for each, target in zip(found, targets, strict=True):
-        why = blocked.get(target, "")
-        yield Planned(each.source, each.name, target, out or target.parent, blocked=why)
+        plan = apart
+    if root is None:
+        return plan
+    if kind.tabular:
+        plan = Packed(for_table(root, planned) for planned in plan)
+    blocked = clashes(root, targets, file_format)
+    if not blocked:
+        return plan
+    return Packed(
+        planned._replace(blocked=blocked.get(planned.target, planned.blocked)) for planned in plan
+    )
 
 
 def keyed(plan: Iterable[Planned], settings: str) -> Iterator[Planned]:
@@ -127,14 +142,10 @@ def keyed(plan: Iterable[Planned], settings: str) -> Iterator[Planned]:
     return each_together(with_key, plan, lambda planned: is_remote(planned.source))
 
 
-def _without_long_names(plan: Iterable[Planned], file_format: str) -> Sequence[Planned]:
-    """The plan, with the recordings blocked whose names are too long for the format."""
-    return Packed(
-        planned._replace(blocked=why)
-        if (why := planned.blocked or name_obstacle([portable(planned.name)], file_format))
-        else planned
-        for planned in plan
-    )
+def _without_long_name(planned: Planned, file_format: str) -> Planned:
+    """The same, blocked if the name of the recording is too long for the format."""
+    why = name_obstacle([portable(planned.name)], file_format)
+    return planned._replace(blocked=why) if why else planned
 
 
 def keep_apart(plan: Sequence[Planned]) -> Sequence[Planned]:
@@ -185,7 +196,7 @@ def plan_parts(
         )
         for each in found
     )
-    return _without_long_names(plan, file_format)
+    return Packed(_without_long_name(planned, file_format) for planned in plan)
 
 
 def _part_name(place: Path) -> str:

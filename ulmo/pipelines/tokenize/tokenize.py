@@ -283,22 +283,21 @@ class _Job(NamedTuple):
 
     def finished(self, ledger: TokensLedger, plan: Sequence[Planned]) -> Sequence[Result] | None:
         """The results of an earlier job, if they are all that is wanted and nothing is left."""
+        place = ledger.files.manifest.parent
         if not ledger.is_finished(planned.key for planned in plan):
             return None
-        folders = {planned.target.parent for planned in plan}
-        folders |= {header_path(folder / STEM).parent for folder in folders}
-        folders.add(ledger.files.manifest.parent)
-        if lacks_readme(ledger.files.manifest.parent, self.options.file_format):
+        if lacks_readme(place, self.options.file_format):
             return None
-        names = (path for folder in folders for path in hidden_in(folder))
-        if any(is_temporary(p) or is_probe(p) or locked_name(p) is not None for p in names):
-            return None
-        results = Packed[Result]()
+        results, folders = Packed[Result](), set[Path]()
         for planned in plan:
             if (result := self._earlier(ledger, planned)) is None:
                 return None
             results.append(result)
-        return results
+            folders.add(planned.target.parent)
+        folders |= {place, *(header_path(folder / STEM).parent for folder in folders)}
+        names = (path for folder in folders for path in hidden_in(folder))
+        is_left = any(is_temporary(p) or is_probe(p) or locked_name(p) is not None for p in names)
+        return None if is_left else results
 
     def _earlier(self, ledger: TokensLedger, planned: Planned) -> Result | None:
         """What an earlier job made of a recording, if its files are as they were written."""
