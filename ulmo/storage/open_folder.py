@@ -8,6 +8,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -64,8 +65,8 @@ class OpenFolder:
         if self._descriptor is not None:
             os.fsync(self._descriptor)
 
-    def _named(self, name: str) -> Path:
-        return self.path / name if self._descriptor is None else Path(name)
+    def _named(self, name: str) -> str:
+        return str(self.path / name) if self._descriptor is None else name
 
 
 @contextmanager
@@ -89,20 +90,28 @@ def _descriptor(folder: Path, below: Path | None) -> int:
     """Open a folder, part by part if links are not to be followed."""
     if below is None:
         return os.open(folder, _FOLDER)
-    inner, outer = folder.absolute(), below.absolute()
-    if not inner.is_relative_to(outer):
+    is_whole = folder.is_absolute() and below.is_absolute()
+    parts = _way(folder, below, None if is_whole else Path.cwd())
+    if parts is None:
         return os.open(folder, _FOLDER)
-    place, here = outer, os.open(below, _FOLDER)
-    for part in inner.relative_to(outer).parts:
-        place /= part
+    here = os.open(below, _FOLDER)
+    for depth, part in enumerate(parts, 1):
         try:
             inside = os.open(part, NO_LINK, dir_fd=here)
         except OSError as error:
             if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                 raise
+            place = below.absolute().joinpath(*parts[:depth])
             why = "a link is in its place" if place.is_symlink() else error.strerror
             raise NotADirectoryError(errno.ENOTDIR, why, str(place)) from None
         finally:
             os.close(here)
         here = inside
     return here
+
+
+@lru_cache(maxsize=64)  # a folder has many files, and nothing is looked up on the disk
+def _way(folder: Path, below: Path, cwd: Path | None) -> tuple[str, ...] | None:
+    """The folders from `below` to `folder`; None if it is not below. `cwd` if one is relative."""
+    inner, outer = (each if cwd is None else cwd / each for each in (folder, below))
+    return inner.relative_to(outer).parts if inner.is_relative_to(outer) else None

@@ -187,7 +187,7 @@ def is_of_process(error: OSError) -> bool:
     return error.errno in _OF_PROCESS
 
 
-def create_file(path: Path, *, folder: int | None = None) -> BinaryIO:
+def create_file(path: Path | str, *, folder: int | None = None) -> BinaryIO:
     """Open a new file, to be written and read. Raises FileExistsError if its name is taken.
 
     `folder` is the descriptor of the folder that a relative path begins in.
