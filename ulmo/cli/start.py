@@ -56,12 +56,14 @@ def _run(module: str, name: str, how: "dict[str, Any]") -> None:
 
 
 def _run_interruptible(module: str, name: str, how: "dict[str, Any]") -> None:
-    """Run a command. Workers inherit the environment that is left, too."""
+    """Run a command. Workers inherit its environment."""
     from ulmo.jobs.environment import FOREIGN
 
     gc.set_threshold(_GARBAGE)
     for setting in [each for each in os.environ if each.startswith(FOREIGN)]:
         del os.environ[setting]
+    # Arrow's own allocator keeps what was freed: of a large table, tens of megabytes.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # nohup, or `&`
         getattr(import_module(f"ulmo.cli.{module}"), name)(**how)
         return

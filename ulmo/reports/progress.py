@@ -5,6 +5,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from threading import RLock
 from typing import Any, Self
@@ -88,7 +89,7 @@ def named_lines(
         f"{word:<10}  {_name(path)}: {printable(f'{reason} ({detail})')}"
         for path, reason, detail in recordings[:_SHOWN]
     ]
-    hidden = Counter(reason for _, reason, _ in recordings[_SHOWN:])
+    hidden = Counter(reason for _, reason, _ in islice(recordings, _SHOWN, None))
     if hidden:
         counts = ", ".join(f"{count} {reason}" for reason, count in hidden.most_common())
         lines.append(f"{word:<10}  and {hidden.total()} more: {printable(counts)}; {rest}")

@@ -16,6 +16,7 @@ from ulmo.pipelines.tokenize.timeline_file import Timeline
 from ulmo.preprocessing.times.names import unread_names
 from ulmo.reports.progress import Progress, counted, left_out_lines, named_lines
 from ulmo.storage.names import path_text
+from ulmo.storage.packed import Packed
 
 
 class TokenizeProgress(Progress):
@@ -80,7 +81,7 @@ class Totals:
     untimed: int = 0  # whose time is not that of a pattern of the user
     statuses: Counter[str] = field(default_factory=Counter)
     flags: Mapping[str, FlagCount] = field(default_factory=dict)
-    partial: list[tuple[str, str, str]] = field(default_factory=list)  # path, reason and detail
+    partial: Packed[tuple[str, str, str]] = field(default_factory=Packed)  # path, reason, detail
     unread: list[str] = field(default_factory=list)  # names whose time is not understood
     gapped: int = 0  # recordings that have gaps
     gapped_such_as: str = ""  # the first of them

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import groupby, islice
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -22,11 +22,13 @@ def together(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
 def each_together(
     function: Callable[[T], R], items: Iterable[T], waits: Callable[[T], bool]
 ) -> Iterator[R]:
-    """The same, as it is asked for: few are held. One by one where it `waits` for none of them."""
-    left = iter(items)
+    """The same, as it is asked for: few are held. One by one where it does not wait for a store."""
     with ThreadPoolExecutor(_AT_ONCE, "ulmo-store") as pool:
         try:
-            while block := list(islice(left, _BLOCK)):
-                yield from (pool.map if any(map(waits, block)) else map)(function, block)
+            for is_slow, run in groupby(items, waits):
+                if not is_slow:
+                    yield from map(function, run)
+                while is_slow and (block := list(islice(run, _BLOCK))):
+                    yield from pool.map(function, block)
         finally:
             pool.shutdown(cancel_futures=True)

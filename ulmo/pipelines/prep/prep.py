@@ -28,6 +28,7 @@ from ulmo.preprocessing.times.names import unread_names
 from ulmo.storage.atomic import make_folder
 from ulmo.storage.lock import LOCK, locked
 from ulmo.storage.names import portable
+from ulmo.storage.packed import Packed
 from ulmo.storage.remote_output import Records, staged_output
 from ulmo.storage.remote_path import RemotePath
 
@@ -42,7 +43,7 @@ class PrepSummary(NamedTuple):
     hours: float
     tiles: int
     statuses: dict[str, int]
-    refused: list[tuple[str, str, str]]  # path, reason code and detail of each
+    refused: Sequence[tuple[str, str, str]]  # path, reason code and detail of each
     reused: bool  # whether everything was there already
     untimed: int  # recordings whose names do not fit --timestamp-pattern; 0 without one
     flags: Mapping[str, FlagCount] = {}  # recordings that have each flag
@@ -107,7 +108,7 @@ def _summary(
     out_dir: Path, output: PrepOutput, left_out: Mapping[str, int], *, reused: bool
 ) -> PrepSummary:
     statuses: Counter[str] = Counter()
-    named: dict[str, list[tuple[str, str, str]]] = {"refused": [], "partial": []}
+    named = {status: Packed[tuple[str, str, str]]() for status in ("refused", "partial")}
     unread: list[str] = []
     seconds, tiles, untimed = 0.0, 0, 0
 
