@@ -13,12 +13,11 @@ from ulmo.formats import FORMATS
 from ulmo.formats.clashes import clashes, folded, merged, merged_words
 from ulmo.formats.places import STEM, TOKENS, table_path
 from ulmo.formats.publish import is_file_name, name_obstacle, output_paths, parts_folder
-from ulmo.jobs.inputs import Found, InputFile, each_source, find_sources, input_file
+from ulmo.jobs.inputs import Found, InputFile, each_source, find_sources
 from ulmo.storage.atomic import make_folder
 from ulmo.storage.names import portable
 from ulmo.storage.packed import Anew, Index, Packed, repeated
-from ulmo.storage.remote_path import RemotePath, is_remote
-from ulmo.storage.together import each_together
+from ulmo.storage.remote_path import RemotePath
 
 _OF_CHANNEL = re.compile(rf"\.ch\d+(?={re.escape(STEM)})")
 _FILE_SUFFIXES = {Path(suffix).suffix for kind in FORMATS.values() for suffix in kind.suffixes}
@@ -130,16 +129,6 @@ def _plan_below(
     return Packed(
         planned._replace(blocked=blocked.get(planned.target, planned.blocked)) for planned in plan
     )
-
-
-def keyed(plan: Iterable[Planned], settings: str) -> Iterator[Planned]:
-    """The plan with its keys: those of the files as they are now; `settings` is their hash."""
-
-    def with_key(planned: Planned) -> Planned:
-        planned = planned._replace(settings=settings)
-        return planned._replace(key=planned.key_of(input_file(planned.source)))
-
-    return each_together(with_key, plan, lambda planned: is_remote(planned.source))
 
 
 def _without_long_name(planned: Planned, file_format: str) -> Planned:

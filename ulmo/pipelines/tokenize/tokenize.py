@@ -44,16 +44,10 @@ from ulmo.pipelines.tokenize.as_written import is_as_written
 from ulmo.pipelines.tokenize.batch import each_result
 from ulmo.pipelines.tokenize.earlier import Earlier
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, by_name, tokenize_recording
+from ulmo.pipelines.tokenize.keys import keyed
 from ulmo.pipelines.tokenize.made import Made
 from ulmo.pipelines.tokenize.parts import Parts, made_of, parts_of, stays
-from ulmo.pipelines.tokenize.plan import (
-    Planned,
-    keep_apart,
-    keyed,
-    plan_outputs,
-    plan_parts,
-    targets_of,
-)
+from ulmo.pipelines.tokenize.plan import Planned, keep_apart, plan_outputs, plan_parts, targets_of
 from ulmo.pipelines.tokenize.timeline_file import Timeline, TimelineOutput, survey
 from ulmo.preprocessing.reading.audio import check_channels
 from ulmo.preprocessing.times.clock import Clock
