@@ -4,6 +4,7 @@ import os
 import pickle
 import random
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,7 +14,7 @@ import pytest
 
 from tests.stores import open_store, web_server
 from ulmo.config import UserError
-from ulmo.jobs.inputs import find_recordings
+from ulmo.jobs.inputs import find_recordings, input_file, list_inputs
 from ulmo.storage import remote_file, store_answers
 from ulmo.storage.address import whole
 from ulmo.storage.names import portable
@@ -21,6 +22,7 @@ from ulmo.storage.plain_file import open_file, signature_of
 from ulmo.storage.remote_path import RemotePath, remote_path, source_argument
 from ulmo.storage.signature import ChangedError
 from ulmo.storage.store_answers import StoreError, reaching
+from ulmo.storage.together import together
 
 CONTENT = random.Random(0).randbytes(1_000_000)
 
@@ -193,6 +195,21 @@ def test_reads_are_those_of_a_file(kind, memory, tmp_path, monkeypatch):
             with open_file(path) as again:
                 assert again.read() == CONTENT
             assert len(asked()) <= before + 1  # its size alone: the rest is at hand
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_files_of_an_archive_are_not_mixed_up(kind, tmp_path):
+    """By threads at once, too: they share one open archive."""
+    (tmp_path / "in").mkdir()
+    for number in range(24):
+        (tmp_path / f"in/{number:02}.wav").write_bytes(bytes([number]) * 2_000_000)
+    shutil.make_archive(str(tmp_path / "all"), kind, tmp_path, "in")
+    top = remote_path(f"{kind}://in::{tmp_path}/all.{kind}")
+    truth = [input_file(Path(f"{number:02}.wav"), tmp_path / "in").ends for number in range(24)]
+    names = [Path(f"{number:02}.wav") for number in range(24)]
+    threads = together(lambda name: input_file(name, top), names)
+    assert [each.ends for each in threads] == truth
+    assert [each.ends for each in list_inputs(top, tmp_path / "out")] == truth
 
 
 def test_few_bytes_are_kept(memory, monkeypatch):

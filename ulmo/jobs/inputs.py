@@ -14,7 +14,7 @@ import google_crc32c
 from ulmo.config import UserError
 from ulmo.storage.packed import Index, Packed
 from ulmo.storage.plain_file import is_of_process, open_file, signature_of
-from ulmo.storage.remote_path import RemotePath, is_remote
+from ulmo.storage.remote_path import RemotePath, is_remote, may_be_asked_at_once
 from ulmo.storage.sealed import fingerprint
 from ulmo.storage.sidecar import Stamp, read_sidecar
 from ulmo.storage.together import each_together
@@ -227,14 +227,14 @@ def list_inputs(
 ) -> Sequence[InputFile]:
     """Describe every recording below a folder, as find_recordings finds them."""
     found = find_recordings(audio_dir, skip=out_dir, left_out=left_out)
-    from_store = is_remote(audio_dir)
+    at_once = may_be_asked_at_once(audio_dir)
     described = partial(input_file, folder=audio_dir)
-    return Packed(each_together(described, found, lambda _: from_store))
+    return Packed(each_together(described, found, lambda _: at_once))
 
 
 def sizes_of(paths: Iterable[Path]) -> Iterator[int]:
     """Bytes of files, for progress; 0 of one that cannot be looked at."""
-    return each_together(size_of, paths, is_remote)
+    return each_together(size_of, paths, may_be_asked_at_once)
 
 
 def size_of(path: Path) -> int:

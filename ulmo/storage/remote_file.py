@@ -12,7 +12,7 @@ import io
 import os
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import cache
 from tempfile import TemporaryFile
 from threading import RLock
@@ -32,6 +32,7 @@ _Key = tuple[str, Signature]
 _blocks: OrderedDict[tuple[_Key, int], bytes] = OrderedDict()  # the latest used last
 _copies: OrderedDict[_Key, IO[bytes]] = OrderedDict()
 _lock = RLock()
+_archive_lock = RLock()  # the files of a tar archive share one place in one open file
 
 
 @cache
@@ -193,6 +194,10 @@ class RemoteFile(io.RawIOBase):
 
     def _copy(self, signature: Signature) -> IO[bytes]:
         """The whole object in a file without a name."""
+        with _archive_lock if self._path.protocol in ARCHIVES else nullcontext():
+            return self._spooled(signature)
+
+    def _spooled(self, signature: Signature) -> IO[bytes]:
         key = (str(self._path), signature)
         with _lock:
             if key in _copies:

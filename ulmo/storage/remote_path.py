@@ -184,6 +184,14 @@ def is_remote(path: Path) -> bool:
     return isinstance(path, RemotePath)
 
 
+def may_be_asked_at_once(path: Path) -> bool:
+    """Whether it pays to ask for several paths like this at once: it is in a store.
+
+    An archive is read by one thread at a time, and each of its files is copied whole.
+    """
+    return isinstance(path, RemotePath) and path.protocol not in ARCHIVES
+
+
 def source_argument(name: str, value: Any) -> Path:
     """A path, or an address that begins as s3://. UserError for anything else."""
     if isinstance(value, str) and ADDRESS.match(value):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from ulmo.jobs.inputs import input_file
 from ulmo.pipelines.tokenize.plan import Planned
-from ulmo.storage.remote_path import is_remote
+from ulmo.storage.remote_path import may_be_asked_at_once
 from ulmo.storage.together import each_together
 
 
@@ -15,4 +15,4 @@ def keyed(plan: Iterable[Planned], settings: str) -> Iterator[Planned]:
         planned = planned._replace(settings=settings)
         return planned._replace(key=planned.key_of(input_file(planned.source)))
 
-    return each_together(with_key, plan, lambda planned: is_remote(planned.source))
+    return each_together(with_key, plan, lambda planned: may_be_asked_at_once(planned.source))
