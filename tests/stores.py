@@ -2,9 +2,9 @@
 
 import os
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -134,6 +134,38 @@ def web_server(folder, *, ranges=True):
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_port}", lambda: handler.asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _BareHandler(BaseHTTPRequestHandler):
+    """What the server has as its content, without a version of it."""
+
+    def log_message(self, *_):
+        pass
+
+    def do_HEAD(self):
+        self.send_response(200)
+        if self.server.with_size:
+            self.send_header("Content-Length", str(len(self.server.content)))
+        self.end_headers()
+
+    def do_GET(self):
+        self.do_HEAD()
+        with suppress(OSError):  # it may be told no more
+            self.wfile.write(self.server.content)
+
+
+@contextmanager
+def bare_server(*, with_size):
+    """A web server that tells no version, and perhaps no size: its address, and itself."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _BareHandler) as server:
+        server.with_size, server.content = with_size, b""
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", server
         finally:
             server.shutdown()
             thread.join()

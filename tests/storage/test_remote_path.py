@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stores import open_store, web_server
+from tests.stores import bare_server, open_store, web_server
 from ulmo.config import UserError
 from ulmo.jobs.inputs import find_recordings, input_file, list_inputs
 from ulmo.storage import remote_file, store_answers
@@ -210,6 +210,43 @@ def test_files_of_an_archive_are_not_mixed_up(kind, tmp_path):
     threads = together(lambda name: input_file(name, top), names)
     assert [each.ends for each in threads] == truth
     assert [each.ends for each in list_inputs(top, tmp_path / "out")] == truth
+
+
+@pytest.mark.parametrize("tells", ["its size", "nothing"])
+def test_what_has_no_version_is_read_anew(tells, monkeypatch):
+    """It is kept for the one who has it open, and for no other."""
+    made, make = [], remote_file.TemporaryFile
+    monkeypatch.setattr(remote_file, "TemporaryFile", lambda: made.append(1) or make())
+    with bare_server(with_size=tells == "its size") as (address, server):
+        for content in (b"a" * 100_000, b"b" * 100_000):
+            server.content = content
+            made.clear()
+            with open_file(remote_path(f"{address}/a.wav")) as file:
+                assert file.read() == content
+                file.seek(10)
+                assert file.read() == content[10:]
+                assert signature_of(file) == signature_of(file)
+            assert len(made) == 1  # it is not fetched for each read
+        assert not any(address in key[0] for key in remote_file._copies)
+        assert not any(address in key[0][0] for key in remote_file._blocks)
+
+
+@pytest.mark.parametrize("name", ["_MOST_COPY", "_KEPT_FREE"])
+def test_a_download_without_an_end_is_refused(name, monkeypatch):
+    monkeypatch.setattr(remote_file, "_MOST_COPY", 300_000)
+    if name == "_KEPT_FREE":
+        few = os.statvfs_result((4096, 4096, 100, 50, 50, 0, 0, 0, 0, 255))
+        monkeypatch.setattr(remote_file, "_MOST_COPY", 1 << 40)
+        monkeypatch.setattr(remote_file.os, "fstatvfs", lambda _: few)
+    with bare_server(with_size=False) as (address, server):
+        server.content = bytes(400_000)
+        with pytest.raises(StoreError, match="no end of it comes, or there is no room"):
+            open_file(remote_path(f"{address}/radio.wav"))
+        found = input_file(remote_path(f"{address}/radio.wav"))
+        assert found.unread is not None
+        server.content = bytes(100_000)
+        with open_file(remote_path(f"{address}/radio.wav")) as file:
+            assert file.read() == server.content
 
 
 def test_few_bytes_are_kept(memory, monkeypatch):

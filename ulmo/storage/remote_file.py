@@ -4,7 +4,8 @@ Where it is read in order, the next part is fetched meanwhile. What has been rea
 next one who opens the same object, within _MOST_BYTES of this process: a recording is opened
 several times, by who reads its header, its log and its sound. Where no part can be asked for (a
 compressed archive, a web server without ranges), the whole object is fetched to a temporary file
-without a name, which goes with this process or after two others.
+without a name, which goes with this process or after two others. Where the store tells no version
+of an object, what was read goes when the file is closed.
 """
 
 import errno
@@ -14,30 +15,43 @@ from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext, suppress
 from functools import cache
+from itertools import count
 from tempfile import TemporaryFile
 from threading import RLock
 from typing import IO, Any
 
-from ulmo.storage.address import ARCHIVES
+from ulmo.storage.address import ARCHIVES, whole
 from ulmo.storage.remote_path import RemotePath
 from ulmo.storage.signature import ChangedError, Signature
-from ulmo.storage.store_answers import Object, reaching
+from ulmo.storage.store_answers import Object, StoreError, reaching
 
 _BLOCK = 1 << 16
 _MOST_BLOCKS = 64  # of one request: those of sound read in order; of others, one
 _MOST_BYTES = 32 << 20  # kept in this process
-_MOST_COPIES = 2
+_MOST_COPIES = 2  # besides those of open files
+_MOST_COPY = 16 << 30  # bytes
+_KEPT_FREE = 1 << 30  # bytes of the disk of copies, or a twentieth of it
 
-_Key = tuple[str, Signature]
+# The address, its signature, and a number of its own where the store tells no version: then what
+# one open file has read is of no use to another.
+_Key = tuple[str, Signature, int]
 _blocks: OrderedDict[tuple[_Key, int], bytes] = OrderedDict()  # the latest used last
 _copies: OrderedDict[_Key, IO[bytes]] = OrderedDict()
 _lock = RLock()
+_numbers = count(1)
 _archive_lock = RLock()  # the files of a tar archive share one place in one open file
 
 
 @cache
 def _ahead_pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(2, "ulmo-ahead")
+
+
+def _room(copy: IO[bytes]) -> int:
+    """How long a copy may become: some of its disk stays free for others."""
+    disk = os.fstatvfs(copy.fileno())
+    kept = min(_KEPT_FREE, disk.f_blocks * disk.f_frsize // 20)
+    return min(_MOST_COPY, copy.tell() + disk.f_bavail * disk.f_frsize - kept)
 
 
 class RemoteFile(io.RawIOBase):
@@ -54,11 +68,13 @@ class RemoteFile(io.RawIOBase):
         self._unchecked = False  # whether something was fetched since the store was asked
         self._file: Any = None  # of a web server
         self._ahead: Future[bytes] | None = None  # blocks from `_next` on
+        self._whole: IO[bytes] | None = None  # a copy, once it was made
         found = self._look()
+        self._own = 0 if found.version else next(_numbers)
+        self._key: _Key = (whole(str(path)), found.signature, self._own)
         if found.size is None:
-            found = found._replace(size=os.fstat(self._copy(found.signature).fileno()).st_size)
+            found = found._replace(size=os.fstat(self._copy().fileno()).st_size)
         self._found = found
-        self._key: _Key = (str(path), found.signature)
 
     def _look(self) -> Object:
         found = self._path.look()
@@ -125,6 +141,12 @@ class RemoteFile(io.RawIOBase):
         if self._file is not None:
             self._file.close()
             self._file = None
+        self._whole = None
+        if self._own:
+            with _lock:
+                _copies.pop(self._key, None)
+                for block in [each for each in _blocks if each[0] == self._key]:
+                    del _blocks[block]
         super().close()
 
     @property
@@ -169,11 +191,11 @@ class RemoteFile(io.RawIOBase):
         start = number * _BLOCK
         end = min(start + count * _BLOCK, self._size)
         with _lock:
-            copy = _copies.get(self._key)
+            copy = self._whole or _copies.get(self._key)
         if copy is None:
             if (found := self._part(start, end)) is not None:
                 return found
-            copy = self._copy(self._found.signature)
+            copy = self._copy()
         return os.pread(copy.fileno(), end - start, start)
 
     def _part(self, start: int, end: int) -> bytes | None:
@@ -192,27 +214,30 @@ class RemoteFile(io.RawIOBase):
                     return bytes(self._file.read(end - start))
         return None
 
-    def _copy(self, signature: Signature) -> IO[bytes]:
-        """The whole object in a file without a name."""
+    def _copy(self) -> IO[bytes]:
+        """The whole object in a file without a name, which stays until this one is closed."""
         with _archive_lock if self._path.protocol in ARCHIVES else nullcontext():
-            return self._spooled(signature)
+            self._whole = self._spooled()
+        return self._whole
 
-    def _spooled(self, signature: Signature) -> IO[bytes]:
-        key = (str(self._path), signature)
+    def _spooled(self) -> IO[bytes]:
         with _lock:
-            if key in _copies:
-                _copies.move_to_end(key)
-                return _copies[key]
+            if self._key in _copies:
+                _copies.move_to_end(self._key)
+                return _copies[self._key]
         system, name = self._path.store()
         self._unchecked = True
         copy = TemporaryFile()  # noqa: SIM115
         options = {} if self._path.has_neighbours else {"block_size": 0}  # in order, not in parts
         with reaching(self._path), system.open(name, "rb", **options) as file:
             while part := file.read(_MOST_BLOCKS * _BLOCK):
+                if copy.tell() + len(part) > _room(copy):
+                    why = "no end of it comes, or there is no room for a copy"
+                    raise StoreError(errno.EFBIG, why, str(self._path))
                 copy.write(part)
         copy.flush()
         with _lock:
-            _copies[key] = copy
+            _copies[self._key] = copy
             while len(_copies) > _MOST_COPIES:
                 _copies.popitem(last=False)
         return copy
