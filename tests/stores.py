@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import fsspec
 import pytest
 
+from ulmo.storage import lease
 from ulmo.storage.remote_path import RemotePath, remote_path
 
 BUCKET = "recordings"
@@ -94,6 +95,13 @@ def open_store(protocol: str) -> Store:
     else:
         system.store.clear()
     return Store(protocol, system)
+
+
+def expired(out):
+    """The lease of a job that was killed long ago."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lease, "LEASE_SECONDS", 0.0)
+        lease.Lease(out, "0" * 32)._put()
 
 
 class _Handler(SimpleHTTPRequestHandler):

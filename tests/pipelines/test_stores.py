@@ -17,7 +17,7 @@ from tests.commands import TINY as TINY_OPTIONS
 from tests.commands import assert_refused, run
 from tests.pipelines.recordings import RATE, TINY, contents, noise, rows_of, write
 from tests.pipelines.tokenizing import quiet, tokenize
-from tests.stores import BUCKET, open_store, s3_server, s3_without_rights, web_server
+from tests.stores import BUCKET, expired, open_store, s3_server, s3_without_rights, web_server
 from ulmo.cli.main import ulmo
 from ulmo.config import JobError, UserError
 from ulmo.jobs.spread import HERE, Spread
@@ -339,10 +339,8 @@ def test_one_job_holds_a_lease(store, field, tmp_path, monkeypatch):
         monkeypatch.undo()
         monkeypatch.setenv(remote_output.STAGING, str(tmp_path / "staging"))
     assert store.contents(f"two {tmp_path.name}") == {}
-    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.0)  # of a job that was killed
-    lease.Lease(out, "1" * 32)._put()
-    monkeypatch.undo()
-    monkeypatch.setenv(remote_output.STAGING, str(tmp_path / "staging"))
+    expired(out)
+    monkeypatch.setattr(lease, "_SETTLE_SECONDS", 0.0)
     prepare(field, out, TINY)
     assert lease.LEASE not in store.contents(f"two {tmp_path.name}")
 

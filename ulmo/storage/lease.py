@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from threading import Event, Thread
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from ulmo.config import JobError, Settings
 from ulmo.storage.lock import LockError
@@ -24,6 +24,7 @@ from ulmo.storage.store_answers import reaching
 LEASE = ".ulmo-lease.json"
 LEASE_SECONDS = 150.0
 _RENEW_SECONDS = 20.0
+_SETTLE_SECONDS = 3.0  # until another job that read the same lease has taken it, or lost
 _MOST = 4096  # bytes
 
 
@@ -32,9 +33,9 @@ class _Holder(Settings):
 
     owner: str  # random
     host: str
-    pid: int
+    pid: int = Field(ge=0, le=2**40)
     since: datetime
-    until: float  # seconds since 1970; 0: it is free
+    until: float = Field(ge=0, le=2**37)  # seconds since 1970; 0: it is free
 
     @property
     def words(self) -> str:
@@ -94,14 +95,22 @@ class Lease:
         if holder is not None and not was_ours:
             if holder.until > time.time():
                 raise self._taken(holder)
+            if (now := self._read()) is not None and now != holder:
+                raise self._taken(now)
             self._remove()
         with suppress(FileExistsError):  # another job was faster
             self._put(mode="overwrite" if was_ours else "create")
         self._renewed = time.time()
+        self._check_ours()
+        if holder is not None and not was_ours:
+            time.sleep(_SETTLE_SECONDS)  # another may have read it before it was removed
+            self._check_ours()
+        return was_ours
+
+    def _check_ours(self) -> None:
         holder = self._read()
         if holder is None or holder.owner != self._owner:
             raise self._taken(holder)
-        return was_ours
 
     def _renew(self) -> None:
         while not self._ended.wait(_RENEW_SECONDS):
