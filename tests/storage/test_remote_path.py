@@ -14,12 +14,12 @@ import pytest
 
 from tests.stores import bare_server, open_store, web_server
 from ulmo.config import UserError
-from ulmo.jobs.inputs import find_recordings, input_file, list_inputs
+from ulmo.jobs.inputs import find_recordings, find_sources, input_file, list_inputs
 from ulmo.storage import remote_file, store_answers
 from ulmo.storage.address import whole
 from ulmo.storage.names import portable
 from ulmo.storage.plain_file import open_file, signature_of
-from ulmo.storage.remote_path import RemotePath, remote_path, source_argument
+from ulmo.storage.remote_path import RemotePath, check_apart, remote_path, source_argument
 from ulmo.storage.signature import ChangedError
 from ulmo.storage.store_answers import StoreError, reaching
 from ulmo.storage.together import together
@@ -41,6 +41,9 @@ def memory():
         ("https://me:s@h2/a.wav#s", "https://h2/a.wav", "h2/a.wav"),
         ("s3://me:s@own/a.wav", "s3://own/a.wav", "own/a.wav"),
         ("zip://x:y@z/a.wav::https://me:s@h3/b.zip?s", "zip://x:y@z/a.wav::https://h3/b.zip", None),
+        ("https://me:s@s@h4/a.wav", "https://h4/a.wav", "h4/a.wav"),
+        ("https://tokens@h5/a.wav?s", "https://h5/a.wav", "h5/a.wav"),
+        ("https://h6:80/x@y/12:30@z.wav", "https://h6:80/x@y/12:30@z.wav", None),
         ("zip://::memory://b.zip", "zip://::memory://b.zip", "."),
     ],
 )
@@ -117,10 +120,51 @@ def test_without_its_extra_a_line_says_what_to_install(package, address, words):
     assert re.fullmatch(f"ulmo: .*{words}\n", done.stderr)
 
 
-def test_two_addresses_that_look_the_same_are_refused():
-    remote_path("https://host/same.wav?version=1")
-    with pytest.raises(UserError, match=r"https://host/same\.wav is given twice"):
-        remote_path("https://host/same.wav?version=2")
+@pytest.mark.parametrize(
+    ("one", "other", "shown"),
+    [
+        ("https://h9/a.wav?version=1", "https://h9/a.wav?version=2", "https://h9/a.wav"),
+        ("https://h9/a.wav", "https://h9/a.wav?version=2", "https://h9/a.wav"),
+        ("ftp://a:1@h9/x", "ftp://b:2@h9/y", "ftp://h9"),
+        ("ftp://h9/x", "ftp://b:2@h9/y", "ftp://h9"),
+        ("zip://a::http://h9/b.zip?1", "zip://b::http://h9/b.zip?2", "zip://::http://h9/b.zip"),
+    ],
+)
+def test_two_addresses_that_look_the_same_are_refused(one, other, shown):
+    """In one list; in a later call, the newer one is used."""
+    for pair in ([one, other], [other, one]):
+        with pytest.raises(UserError, match=re.escape(f"{shown} is given twice")):
+            find_sources(list(map(remote_path, pair)))
+    for address in (one, other, other):
+        path = remote_path(address)
+        check_apart([path, path, remote_path(address), Path(address)])
+        if address != "ftp://h9/x":  # a login stays that of its store
+            assert whole(str(path)) == address
+    check_apart(map(remote_path, ["https://h9/a.wav?1", "https://h9/b.wav?2", "s3://h9/x/"]))
+    check_apart(map(remote_path, ["s3://h9/x/", "s3://h9/x", "s3://h9", "s3://h9/"]))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ftp://me:pa/ss@host/a.wav",
+        "s3://AKIA:pa/ss@host/a.wav",
+        "https://me:pa?ss@host/a.wav",
+        "zip://a::https://me:pa#ss@host/a.zip",
+    ],
+)
+def test_a_login_that_is_cut_is_refused(address):
+    with pytest.raises(UserError, match=r"^\w+://… has a login .*write %2F for /") as raised:
+        remote_path(address)
+    assert "pa" not in str(raised.value)
+    assert "ss@" not in str(raised.value)
+
+
+def test_a_time_in_a_name_is_no_login(memory):
+    memory.put("12:30@site/a.wav", b"right")
+    memory.put("site/a.wav", b"wrong")
+    top = memory.at("12:30@site")
+    assert [open_file(top / each).read() for each in find_recordings(top)] == [b"right"]
 
 
 def test_memory_stays_in_its_process(memory):

@@ -14,7 +14,12 @@ import google_crc32c
 from ulmo.config import UserError
 from ulmo.storage.packed import Index, Packed
 from ulmo.storage.plain_file import is_of_process, open_file, signature_of
-from ulmo.storage.remote_path import RemotePath, is_remote, may_be_asked_at_once
+from ulmo.storage.remote_path import (
+    RemotePath,
+    check_apart,
+    is_remote,
+    may_be_asked_at_once,
+)
 from ulmo.storage.sealed import fingerprint
 from ulmo.storage.sidecar import Stamp, read_sidecar
 from ulmo.storage.together import each_together
@@ -144,7 +149,7 @@ def find_sources(
 ) -> Sequence[Found]:
     """Each recording once: files as they are, and those that `find_recordings` finds in folders.
 
-    Raises UserError for a source that is not there.
+    Raises UserError for a source that is not there, and as `check_apart`.
     """
     return Packed(each_source(sources, skip, left_out))
 
@@ -153,6 +158,7 @@ def each_source(
     sources: Sequence[Path], skip: Path | None = None, left_out: Counter[str] | None = None
 ) -> Iterator[Found]:
     """The same, one by one."""
+    check_apart(sources)
     places = Index()
     for found in _each_source(sources, skip, left_out):
         if len(sources) > 1:

@@ -1,6 +1,6 @@
 """Addresses as s3://bucket/a.wav: what is shown of them, and what is secret in them.
 
-What stands before @ and has a colon, and what stands behind ? at a web server, is a secret: no
+What stands before @ in front of a host, and what stands behind ? at a web server, is a secret: no
 message and no table has it. It is kept here, by what is shown of the address, and goes to worker
 processes with each path (RemotePath.__reduce__).
 """
@@ -14,23 +14,31 @@ MARK = "\0"  # no path of this computer has one
 WEB = ("http", "https")
 ARCHIVES = ("zip", "tar", "libarchive")  # names in them may look like user:password@
 
+# A host as it may be in front of a path that has an @: another is a part of a login, cut by its /.
+_HOST = re.compile(r"(?:\[[^\]]*\]|[^:]*)(?::\d*)?|arn:aws.*")
+
 _secrets: dict[str, str] = {}  # what was given in an address, by what is shown of it
+Secret = tuple[tuple[str, str], ...]  # login, and what is behind ?, of each address in one
 
 
 def keep_secret(address: str) -> str:
     """Keep what is secret in an address; returns what is shown of it.
 
-    UserError if another address is shown so: the two could not be told apart.
+    Of two addresses that are shown alike, the later one is used: it may have a new signature.
+    UserError for an address that does not tell where its login ends.
     """
-    shown = "::".join(_shown(each) for each in address.split("::"))
-    if _secrets.get(shown, address) != address:
-        raise UserError(
-            f"{printable(shown)} is given twice, with other things behind ? or before @: name one"
-        )
+    shown = "::".join(_divided(each)[0] for each in address.split("::"))
     if shown != address:
         _secrets[shown] = address
         _secrets[store_of(shown)] = store_of(address)
+    else:
+        _secrets.pop(shown, None)
     return shown
+
+
+def secret_of(address: str) -> Secret:
+    """What is secret in an address, to compare it."""
+    return tuple(_divided(each)[1:] for each in address.split("::"))
 
 
 def secrets_of(shown: str) -> dict[str, str]:
@@ -43,25 +51,30 @@ def learn_secrets(known: Mapping[str, str]) -> None:
     _secrets.update(known)
 
 
-def _shown(address: str) -> str:
-    """An address without what is secret in it."""
+def _divided(address: str) -> tuple[str, str, str]:
+    """What is shown of an address, its login, and what is behind ? or # at a web server."""
     protocol, mark, names = address.partition("://")
-    if not mark:
-        return address
+    if not mark or protocol in ARCHIVES:
+        return address, "", ""
+    before = _host(protocol, names)
+    behind = names[len(before) :]
+    login, at, host = before.rpartition("@")
+    if "@" in behind and not _HOST.fullmatch(host):
+        raise UserError(
+            f"{printable(protocol)}://… has a login with a character that ends it: "
+            "write %2F for /, %3F for ? and %23 for # in it"
+        )
+    path = re.split(r"[?#]", behind, maxsplit=1)[0] if protocol in WEB else behind
+    return f"{protocol}://{host}{path}", login + at, behind[len(path) :]
+
+
+def _host(protocol: str, names: str) -> str:
+    """The host, or bucket, that names begin with, and the login before it."""
+    if protocol in ARCHIVES:
+        return ""
     if protocol in WEB:
-        names = re.split(r"[?#]", names, maxsplit=1)[0]
-    return protocol + mark + (names if protocol in ARCHIVES else _without_login(names))
-
-
-def _without_login(names: str) -> str:
-    """Names without the first user:password@ among them."""
-    parts = names.split("@")
-    for number, part in enumerate(parts[:-1]):
-        before, slash, login = part.rpartition("/")
-        if ":" in login:
-            rest = "@".join(parts[number + 1 :])
-            return "@".join([*parts[:number], before + slash + rest])
-    return names
+        return re.split(r"[/?#]", names, maxsplit=1)[0]
+    return names.partition("/")[0]
 
 
 def whole(shown: str) -> str:
@@ -80,8 +93,7 @@ def store_of(address: str) -> str:
     """What an address begins with: s3://bucket; zip://::s3://b/x.zip of a file in an archive."""
     first, mark, outer = address.partition("::")
     protocol, _, names = first.partition("://")
-    host = "" if protocol in ARCHIVES else re.split(r"[/?#]", names, maxsplit=1)[0]
-    return f"{protocol}://{host}{mark}{outer}"
+    return f"{protocol}://{_host(protocol, names)}{mark}{outer}"
 
 
 def part_of(name: str) -> str:

@@ -23,9 +23,11 @@ from ulmo.storage.address import (
     ARCHIVES,
     MARK,
     WEB,
+    Secret,
     keep_secret,
     learn_secrets,
     part_of,
+    secret_of,
     secrets_of,
     store_of,
     whole,
@@ -41,6 +43,8 @@ class RemotePath(PosixPath):
     Its first part stands for the store. `with_segments` and `relative_to` give a plain path if that
     part is lost. Raises StoreError where the store does not answer.
     """
+
+    given: Secret | None = None  # of one that was made of an address itself
 
     def with_segments(self, *segments: Any) -> Any:
         """What pathlib calls to make a path of parts of this one (from Python 3.12 on)."""
@@ -220,7 +224,27 @@ def remote_path(address: str) -> RemotePath:
     path = RemotePath(f"{MARK}{protocol}{marked}", *parts)
     with reaching(path):
         _check_known(*address.split("::"))
+    path.given = secret_of(address)
     return path
+
+
+def check_apart(paths: Iterable[Path]) -> None:
+    """UserError for two addresses that differ in secrets alone: they would be taken for one.
+
+    So for two logins of one store: all that is read there is read with one of them.
+    """
+    known: dict[tuple[str, bool], Secret] = {}
+    for path in paths:
+        if isinstance(path, RemotePath):
+            shown = str(path)
+            secret = secret_of(whole(shown)) if path.given is None else path.given
+            login = ((secret[0][0], ""), *secret[1:])
+            for name, own in (((shown, False), secret), ((store_of(shown), True), login)):
+                if known.setdefault(name, own) != own:
+                    raise UserError(
+                        f"{printable(name[0])} is given twice, with other things behind ? or "
+                        "before @: name one, and the other in a run of its own"
+                    )
 
 
 def _check_known(*addresses: str) -> None:

@@ -30,7 +30,7 @@ from ulmo.storage.lock import LOCK, locked
 from ulmo.storage.names import portable
 from ulmo.storage.packed import Packed
 from ulmo.storage.remote_output import Records, staged_output
-from ulmo.storage.remote_path import RemotePath
+from ulmo.storage.remote_path import RemotePath, check_apart
 
 _RECORDS = Records.of("prep", TILES_TABLE, replacing=BESIDE)
 
@@ -74,6 +74,7 @@ def prepare(
     other settings.
     """
     if isinstance(out_dir, RemotePath):
+        check_apart([audio_dir, out_dir])
         options: dict[str, Any] = {"spread": spread, "accept_changes": accept_changes}
         options |= {"augment": augment, "clock": clock, "limits": limits, "progress": progress}
         with staged_output(out_dir, _RECORDS) as folder:

@@ -9,7 +9,7 @@ from ulmo.pipelines.tokenize.job import Result, TokenizeOptions
 from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files
 from ulmo.storage.packed import Packed
 from ulmo.storage.remote_output import Records, staged_output
-from ulmo.storage.remote_path import RemotePath
+from ulmo.storage.remote_path import RemotePath, check_apart
 from ulmo.tokenizer import Tokenizer
 
 _RECORDS = Records.of(COMMAND)
@@ -25,6 +25,7 @@ def tokenize_to_store(
     listener: Listener,
 ) -> Sequence[Result]:
     """As `tokenize_files`, to a folder of this computer that is put into the store."""
+    check_apart([*sources, out])
     with staged_output(out, _RECORDS) as folder:
 
         def named(result: Result) -> Result:
