@@ -337,6 +337,9 @@ def test_a_web_server_that_refuses_or_is_not_there(tmp_path):
         ValueError("no https://me:secret@host/a?secret=1 today"),
         OSError("'https://host/x?X-Amz-Signature=secret'\nand more"),
         RuntimeError("ftp://me:secret@host"),
+        RuntimeError("https://secret@host/a.wav, ftp://me:secret@secret@host/x@y"),
+        RuntimeError("Max retries exceeded with url: /a?token=secret (no answer)"),
+        RuntimeError(f"{'x' * 280} ftp://me:{'secret' * 20}@host"),
     ],
 )
 def test_errors_of_libraries_show_no_secrets(error):

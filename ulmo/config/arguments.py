@@ -44,13 +44,16 @@ def one_of(name: str, value: Any, choices: Iterable[T]) -> T:
 
 
 def path_argument(name: str, value: Any) -> Path:
-    """A path, given as text, bytes or anything that is a path. UserError for an address."""
+    """A path, given as text, bytes or anything that is a path. UserError for an address.
+
+    The line shows no more of an address than how it begins: there may be a secret in it.
+    """
     if isinstance(value, str | bytes | os.PathLike):
         text = os.fsdecode(value)
         if ADDRESS.match(text):
             raise UserError(
-                f"{printable(text)} is an address, and ulmo works with files here: mount that "
-                "storage, or copy what you need from it, and give the path"
+                f"{printable(text.partition('://')[0])}://… is an address, and ulmo works with "
+                "files here: mount that storage, or copy what you need from it, and give the path"
             )
         return Path(text)
     raise _wrong(name, value, "a path: a text or a pathlib.Path")

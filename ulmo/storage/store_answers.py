@@ -119,10 +119,11 @@ def _of_file(error: Exception, shown: str) -> OSError:
         return ChangedError(errno.ESTALE, "the file was changed while it was read")
     if isinstance(error, FileExistsError):
         return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), shown)
-    return StoreError(errno.EIO, _hidden(one_line(error)), shown)
+    hidden = _hidden(str(error))  # before it is cut, so that no @ is cut off
+    why = one_line(OSError(hidden)) if hidden.strip() else type(error).__name__
+    return StoreError(errno.EIO, why, shown)
 
 
 def _hidden(text: str) -> str:
     """A text of a library without what is secret in addresses."""
-    text = re.sub(r"://[^/@\s]*:[^/@\s]*@", "://", text)
-    return re.sub(r"(https?://[^\s?'\"]*)\?[^\s'\"]*", r"\1", text)
+    return re.sub(r"\?[^\s'\"]+", "", re.sub(r"://[^/\s]*@", "://", text))
