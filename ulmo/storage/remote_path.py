@@ -11,7 +11,7 @@ it asks the store. It is no path of this computer: what asks it for one gets a U
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path, PosixPath
 from typing import Any, Self
