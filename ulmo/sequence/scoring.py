@@ -104,7 +104,7 @@ class _View:
         self.mixture = mixture or Mixture(parts.weights)
 
     def score(self, network: Array, ids: Ids) -> tuple[Array, Indices, float]:
-        """Nats (CHUNK, bands), the columns that told more than the network (-1: none), its nats.
+        """Nats (CHUNK, bands); columns that predicted more than the network (-1: none); its nats.
 
         network: (bands, CHUNK, CB), what it guesses, softened.
         """
