@@ -47,7 +47,7 @@ def secrets_of(shown: str) -> dict[str, str]:
 
 
 def learn_secrets(known: Mapping[str, str]) -> None:
-    """Know what another process has told."""
+    """Take over what another process knows."""
     _secrets.update(known)
 
 

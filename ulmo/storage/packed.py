@@ -87,8 +87,6 @@ class Packed(Sequence[T]):
             mine == theirs for mine, theirs in zip(self, other, strict=True)
         )
 
-    __hash__ = None  # type: ignore[assignment]  # as of a list
-
     def __repr__(self) -> str:
         return f"Packed({list(self)!r})"
 

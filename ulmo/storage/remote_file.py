@@ -4,7 +4,7 @@ Where it is read in order, the next part is fetched meanwhile. What has been rea
 next one who opens the same object, within _MOST_BYTES of this process: a recording is opened
 several times, by who reads its header, its log and its sound. Where no part can be asked for (a
 compressed archive, a web server without ranges), the whole object is fetched to a temporary file
-without a name, which goes with this process or after two others. Where the store tells no version
+without a name, which goes with this process or after two others. Where the store gives no version
 of an object, what was read goes when the file is closed.
 """
 
@@ -32,7 +32,7 @@ _MOST_COPIES = 2  # besides those of open files
 _MOST_COPY = 16 << 30  # bytes
 _KEPT_FREE = 1 << 30  # bytes of the disk of copies, or a twentieth of it
 
-# The address, its signature, and a number of its own where the store tells no version: then what
+# The address, its signature, and a number of its own where the store gives no version: then what
 # one open file has read is of no use to another.
 _Key = tuple[str, Signature, int]
 _blocks: OrderedDict[tuple[_Key, int], bytes] = OrderedDict()  # the latest used last
@@ -83,7 +83,7 @@ class RemoteFile(io.RawIOBase):
         return found
 
     def signature(self) -> Signature:
-        """What tells whether it is still the same: the store is asked if it was read since."""
+        """Signature, which changes with the object: the store is asked if it was read since."""
         if self._unchecked:
             found = self._look()
             if found.size is None:
