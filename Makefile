@@ -72,12 +72,13 @@ audit: $(STAMP)
 	@$(BIN)/python -m pip install --quiet 'pip-audit>=2.7'
 	@$(BIN)/python -m tests.audit
 
-# CRASH kills, spread over all calls that write; full disks; kills in ulmo-train; then the tests of which `make test`
-# takes a share. Takes about an hour.
+# CRASH kills, spread over all calls that write; full disks; 1,000 kills of Dask's processes; kills in ulmo-train;
+# then the tests of which `make test` takes a share. Takes about two hours.
 CRASH ?= 5000
 crash: $(STAMP)
 	$(BIN)/python -m tests.crash.campaign kill $(CRASH) full 1000
 	$(BIN)/python -m tests.crash.reads 420
+	$(BIN)/python -m tests.crash.cluster 1000
 	$(BIN)/python -m tests.crash.training saves 200
 	$(BIN)/python -m tests.crash.training kill 100
 	$(BIN)/python -m tests.crash.training full 50

@@ -1,7 +1,6 @@
 """Jobs on a Dask cluster of processes that share files alone: the bytes of a local run."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bounded import ALL, in_make_crash
+from tests.bounded import in_make_crash
 from tests.jobs.clusters import running
 from tests.pipelines.recordings import RATE, TINY, contents, noise, write
 from tests.pipelines.tokenizing import tokenize
@@ -130,31 +129,4 @@ def test_tokens_if_the_scheduler_is_killed(field, expected, tokenizer, tmp_path)
             tokenize(tokenizer, field, out=out, dask=cluster.address, listener=listener)
         cluster.restart()
         tokenize(tokenizer, field, out=out, dask=cluster.address)
-    assert contents(out) == expected
-
-
-@in_make_crash
-@pytest.mark.parametrize("seed", range(1000 if ALL else 1))
-def test_random_kills(seed, cluster, field, expected, tokenizer, tmp_path):
-    """Drivers, workers and schedulers are killed at random moments, then the command ends."""
-    rng, out = random.Random(seed), tmp_path / "out"
-    for _ in range(3):
-        process = start(cluster, field, tokenizer, out)
-        moment = rng.randrange(RECORDINGS)
-        until = time.monotonic() + 10
-        while process.poll() is None and done(out) < moment and time.monotonic() < until:
-            time.sleep(0.002)
-        time.sleep(rng.random() / 5)
-        victim = rng.choice(["driver", "worker", "workers", "scheduler"])
-        if victim == "driver":
-            process.kill()
-        elif victim == "scheduler":
-            cluster.restart()
-        else:
-            for _ in range(1 if victim == "worker" else 2):
-                replace_worker(cluster)
-        _, errors = process.communicate(timeout=120)
-        allowed = {"driver": (0, 3, -9), "scheduler": (0, 1, 2, 3)}.get(victim, (0, 3))
-        assert process.returncode in allowed, (victim, errors)
-    tokenize(tokenizer, field, out=out, dask=cluster.address)
     assert contents(out) == expected

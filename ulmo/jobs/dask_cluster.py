@@ -291,10 +291,17 @@ def _dashboard(client: Any, address: str) -> str:
 @contextmanager
 def _silence() -> Iterator[None]:
     """Keep Dask's log from the terminal: what matters of it is raised."""
-    logger = logging.getLogger("distributed")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+    import distributed
+
+    # Its import gives some of its loggers a level of their own.
+    top = distributed.__name__
+    names = (name for name in logging.root.manager.loggerDict if name.split(".")[0] == top)
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
