@@ -81,8 +81,8 @@ class Place:
         return self._files("staging")
 
     def arrays(self):
-        """The number of files of tokens or tiles on this machine."""
-        return sum(1 for _ in self._folder.rglob("*.npy"))
+        """The number of files of tokens or tiles on this machine, while they come and go."""
+        return sum(name.endswith(".npy") for *_, names in os.walk(self._folder) for name in names)
 
 
 class Kills:
