@@ -24,7 +24,7 @@ from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files
 from ulmo.storage import ledger, packed, tables
 from ulmo.storage.names import portable
 
-WARM, FEW, MANY = 100, 400, 1_200  # so many that all that has a bound has reached it
+WARM, FEW, MANY = 100, 750, 1_750  # so many that all that has a bound has reached it
 BYTES = 200  # of a recording
 
 
