@@ -12,6 +12,7 @@ in which a row is one of the table in tests/pipelines/faults.py.
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,9 +62,14 @@ def read(text: str) -> Iterator[Shown]:
                 yield Shown(heading, fault, file, tuple(names), row[1] if row else None)
 
 
+@cache
+def _test_files() -> tuple[Path, ...]:
+    return tuple(TESTS.rglob("*.py"))
+
+
 def path_of(file: str) -> Path:
     """The test file of that name. Raises ValueError unless there is exactly one."""
-    found = [path for path in TESTS.rglob(Path(file).name) if f"/{path}".endswith(f"/{file}")]
+    found = [path for path in _test_files() if f"/{path}".endswith(f"/{file}")]
     if len(found) != 1:
         raise ValueError(f"{file}: {len(found)} files below tests/")
     return found[0]
