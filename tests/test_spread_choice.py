@@ -4,8 +4,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from tests.commands import assert_refused, run
 from tests.test_extras import run as run_without
 from ulmo.cli import options as cli
+from ulmo.cli.main import ulmo
 from ulmo.cli.spread import spread_of, spread_options
 from ulmo.jobs.spread import Spread
 
@@ -77,3 +79,12 @@ def test_without_dask_one_line_says_what_to_install(few_recordings):
     assert done.stderr == (
         "ulmo: this needs distributed, which is not installed: pip install 'ulmo[dask]'\n"
     )
+
+
+@pytest.mark.parametrize("command", [("verify", "."), ("eval",)])
+def test_without_recordings_there_is_nothing_to_share_out(command):
+    for option in (("--workers", "2"), ("--dask", "local")):
+        refused = run(ulmo, *command, *option)
+        assert_refused(refused, f"{option[0]} needs --audio")
+    refused = CliRunner().invoke(ulmo, ["verify", "nothing"], env=SCHEDULER)
+    assert "--dask" not in refused.output

@@ -9,7 +9,7 @@ import click
 
 from ulmo.cli import options as cli
 from ulmo.cli.exits import SOME_REFUSED, guarded
-from ulmo.cli.spread import spread_of, spread_options
+from ulmo.cli.spread import refuse_spread, spread_of, spread_options
 from ulmo.config import Limits, UserError
 
 
@@ -110,6 +110,8 @@ def evaluate(
         raise UserError(
             "--labels, --speaker-column and --source-column need recordings: name them with --audio"
         )
+    if audio is None:
+        refuse_spread()
     spread = spread_of(options, workers=1)
     limits = Limits.read(cli.given(options, Limits))
     plan = None if audio is None else AudioPlan(audio, **chosen)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from ulmo.cli import options as cli
+from ulmo.config import UserError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -65,3 +66,14 @@ def spread_of(arguments: dict[str, Any], *, workers: int | None = None) -> Any:
     if click.get_current_context().params.get("quiet"):
         return spread
     return spread._replace(say=say)
+
+
+def refuse_spread() -> None:
+    """Raise UserError for --workers or --dask of a command that was given no recordings.
+
+    An address of the environment is for other commands, too, and so it stays without effect.
+    """
+    source = click.get_current_context().get_parameter_source
+    for name in ("workers", "dask"):
+        if source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise UserError(f"--{name} needs --audio: only work on recordings is shared out")

@@ -9,7 +9,7 @@ import click
 from ulmo.cli import options as cli
 from ulmo.cli.exits import SOME_REFUSED, guarded
 from ulmo.cli.output import Output
-from ulmo.cli.spread import spread_of, spread_options
+from ulmo.cli.spread import refuse_spread, spread_of, spread_options
 from ulmo.config import UserError
 
 
@@ -59,6 +59,7 @@ def verify_(
         with VerifyProgress(quiet=quiet) as progress:
             found = verify_recordings(place, spread=spread_of(options), begin=progress.begin)
     else:
+        refuse_spread()
         found = verify(place, repair=repair)
     shown = Output(as_json, quiet and not found.faults)
     status = SOME_REFUSED if found.faults else 0
