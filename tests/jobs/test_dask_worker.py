@@ -1,6 +1,5 @@
 """What each Dask worker compares before it works, and whose jobs it ends."""
 
-import logging
 import pickle
 import time
 from pathlib import Path
@@ -9,7 +8,7 @@ import pytest
 
 from tests.jobs.toys import double, fail
 from ulmo.config import JobError, UserError
-from ulmo.jobs import dask_cluster, dask_worker
+from ulmo.jobs import dask_worker
 from ulmo.jobs.dask_worker import Run, Seen, admit, end_run, versions
 from ulmo.jobs.worker import Worker, WorkerLostError
 from ulmo.storage.lock import locked
@@ -122,13 +121,3 @@ def test_jobs_of_an_earlier_driver_on_the_same_output_are_ended(run_of, tmp_path
         assert apart.do(packed(double, 4), lambda *_: None).result() == 8
         with pytest.raises(JobError, match="another run"):
             dask_worker._take(first)
-
-
-def test_dasks_own_log_stays_off_the_terminal():
-    """Its client logs how the scheduler went, with a traceback, at a level of its own."""
-    pytest.importorskip("distributed", reason="needs ulmo[dask]")
-    loggers = [logging.getLogger(name) for name in ("distributed.client", "distributed.worker")]
-    levels = [logger.level for logger in loggers]
-    with dask_cluster._silence():
-        assert not any(logger.isEnabledFor(logging.ERROR) for logger in loggers)
-    assert [logger.level for logger in loggers] == levels

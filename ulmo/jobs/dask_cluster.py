@@ -27,6 +27,8 @@ _POLL_SECONDS = 0.2
 _COUNT_SECONDS = 2.0  # workers may come and go; they are counted so often
 _CONNECT_SECONDS = 10.0
 _WORKERS_SECONDS = 30.0  # that the first worker may take to come
+_SILENT_SECONDS = 2.0  # of them, until the user reads what is waited for
+_ANSWER_SECONDS = 120.0  # that all workers may take to answer: each looks at files and a bundle
 
 
 class _Told(NamedTuple):
@@ -175,7 +177,7 @@ class DaskCluster(RemoteExecutor[str]):
         """Compare each worker with this process. Raises UserError for the first that differs."""
         compared = len(self._run.files)
         with self._talking():
-            found = self._client.run(admit, self._run, on_error="return")
+            found = self._answers(admit, self._run, on_error="return")
         if any(found.values()):
             self._forget_changed()
         if len(self._run.files) < compared:
@@ -187,6 +189,16 @@ class DaskCluster(RemoteExecutor[str]):
             if complaint:
                 raise UserError(f"the Dask worker {address} cannot help: {complaint}")
 
+    def _answers(self, function: Callable[..., object], *arguments: Any, **how: Any) -> Any:
+        """What a function returns on each worker. JobError if one stands still."""
+        try:
+            return self._client.run(function, *arguments, **how, callback_timeout=_ANSWER_SECONDS)
+        except TimeoutError:
+            raise JobError(
+                f"a worker of the Dask scheduler at {self.request.address} has not answered for "
+                f"{_ANSWER_SECONDS:.0f} s: end that worker, and run the same command again"
+            ) from None
+
     def _forget_changed(self) -> None:
         """Compare no files any more that have changed here, too: somebody writes to them."""
         same = tuple(file for file in self._run.files if file.is_there())
@@ -196,7 +208,7 @@ class DaskCluster(RemoteExecutor[str]):
         """End what still runs for this run: nothing writes once this returns."""
         with suppress(Exception):
             if self._client.status == "running":
-                self._client.run(end_run, self._name)
+                self._answers(end_run, self._name)
 
     @contextmanager
     def _talking(self) -> Iterator[None]:
@@ -256,7 +268,11 @@ def _client(request: Request) -> Iterator[Any]:
                 "start one with `dask scheduler`, or name the address that it prints"
             ) from None
         try:
-            client.wait_for_workers(1, timeout=_WORKERS_SECONDS)
+            try:
+                client.wait_for_workers(1, timeout=_SILENT_SECONDS)
+            except TimeoutError:
+                request.say(f"dask        waiting for a worker of {request.address}")
+                client.wait_for_workers(1, timeout=_WORKERS_SECONDS - _SILENT_SECONDS)
         except TimeoutError:
             raise UserError(
                 f"the Dask scheduler at {request.address} has no workers: "
