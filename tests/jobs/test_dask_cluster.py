@@ -13,8 +13,6 @@ from ulmo.jobs.spread import Spread
 distributed = pytest.importorskip("distributed", reason="needs ulmo[dask]")
 
 
-
-
 def advance(*_):
     """Nobody looks at the progress."""
 
@@ -40,8 +38,8 @@ def test_a_scheduler_without_workers(address, monkeypatch):
 def test_a_worker_that_stands_still(monkeypatch):
     monkeypatch.setattr(dask_cluster, "_ANSWER_SECONDS", 0.3)
     monkeypatch.setattr(dask_cluster, "admit", lambda _: time.sleep(1))
-    spread = Spread(1, "local")
-    with pytest.raises(JobError, match="has not answered for 0 s: end that worker"), spread.open(9, advance):
+    opened = Spread(1, "local").open(9, advance)
+    with pytest.raises(JobError, match="has not answered for 0 s: end that worker"), opened:
         pass
 
 
