@@ -35,7 +35,7 @@ notebooks: $(DOCS_STAMP)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m nbconvert --log-level WARN --to markdown --execute \
 	    --CoalesceStreamsPreprocessor.enabled=True --output-dir $(PAGES) $(NOTEBOOKS)
 
-# Every picture of docs/, which docs/gallery.md lists. Trainings differ a little from one computer to the next.
+# Every picture of docs/, which docs/gallery.md lists; `make bench` draws docs/cost.png. Trainings differ a little from one computer to the next.
 pictures: demo
 	$(BIN)/python docs/pictures.py docs/tokens.png
 	$(BIN)/ulmo show data_samples/whistles.wav --tokens --normalization corpus --start 2 --seconds 2 --out docs/show.png
@@ -93,12 +93,17 @@ SEED ?= 0
 chaos: $(STAMP)
 	$(BIN)/python -m tests.chaos.campaign --minutes $(MINUTES) --seed $(SEED)
 
+# All of docs/benchmarks.md, and of docs/scale.md what takes minutes; about 40 minutes on two quiet cores. Memory is
+# measured with 1,000 recordings and RECORDINGS: 100000 take some ten minutes more.
+RECORDINGS ?= 20000
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks.frontends
+	$(BIN)/python -m benchmarks.tokenize --peers-python $(PEERS_PYTHON) --only start,speed,stream
+	$(BIN)/python -m benchmarks.many --recordings 1000 $(RECORDINGS)
 	$(BIN)/python -m benchmarks.prep
-	$(BIN)/python -m benchmarks.tokenize --peers-python $(PEERS_PYTHON)
-	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.train $(AUDIO) --peers-python $(PEERS_PYTHON)
+	$(BIN)/python -m benchmarks.frontends
+	$(BIN)/python -m benchmarks.tokenize --only day
+	$(BIN)/python -m benchmarks.scale --only efficiency
 
 # FUZZ mutants through the reader of recordings. `make test` has a bounded run of it.
 fuzz: $(STAMP)

@@ -2,13 +2,13 @@
 
 import hashlib
 import shutil
-import time
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
 from benchmarks.cluster import running
-from benchmarks.job_times import COMMANDS, ulmo
+from benchmarks.commands import ulmo
+from benchmarks.job_times import COMMANDS
 
 
 class Runs(NamedTuple):
@@ -35,9 +35,7 @@ def efficiency(name: str, audio: Path, work: Path, workers: list[int], turns: in
 
     def run(kept: list[float] | None, *options: object) -> None:
         nonlocal first
-        begun = time.perf_counter()
-        ulmo(*COMMANDS[name].line(audio, out), *options)
-        seconds = time.perf_counter() - begun
+        seconds = ulmo(*COMMANDS[name].line(audio, out), *options).seconds
         first = first or content(out)
         if content(out) != first:
             raise SystemExit(f"ulmo {name} {options}: other bytes than those of the first run")
@@ -63,11 +61,11 @@ def computing(name: str, audio: Path, work: Path, workers: int, turns: int) -> l
     local, dask, out = [], [], work / "out"
     with running(work / "cluster", workers) as cluster:
         for _ in range(turns + 1):  # the first turn warms up
-            local.append(ulmo(*COMMANDS[name].line(audio, out), "--workers", workers))
+            local.append(ulmo(*COMMANDS[name].line(audio, out), "--workers", workers).processor)
             shutil.rmtree(out)
             before = cluster.processor_seconds()
             driver = ulmo(*COMMANDS[name].line(audio, out), "--dask", cluster.address)
-            dask.append(driver + cluster.processor_seconds() - before)
+            dask.append(driver.processor + cluster.processor_seconds() - before)
             shutil.rmtree(out)
     ours, others = median(local[1:]), median(dask[1:])
     return [

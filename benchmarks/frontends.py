@@ -5,6 +5,7 @@ The two outputs are compared before anything is timed.
 
 import warnings
 from collections.abc import Callable
+from statistics import median
 from typing import NamedTuple, cast
 
 import librosa
@@ -190,7 +191,8 @@ def measure(case: Case) -> list[str]:
     apart = difference(
         settings.frontend, run(), peer(samples, settings, frontend), settings.hop_length
     )
-    mine, other = side_by_side(run, lambda: peer(samples, settings, frontend), repeats=case.repeats)
+    times = side_by_side(run, lambda: peer(samples, settings, frontend), repeats=case.repeats)
+    mine, other = map(median, times)
     other *= CWT_STEP if settings.frontend == "cwt" else 1
     window = f", window {settings.win_length or settings.n_fft}" if case.target is None else ""
     return [

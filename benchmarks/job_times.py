@@ -1,9 +1,6 @@
 """What the parts of a run take: jobs of a worker, its start, the driver, the scheduler."""
 
-import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -12,12 +9,10 @@ from statistics import median
 from typing import Any, ClassVar, NamedTuple, TypeVar
 from unittest import mock
 
-import numpy as np
-import soundfile
-
 from benchmarks.cluster import running
+from benchmarks.commands import ulmo
 from benchmarks.fleet import Measured
-from benchmarks.material import sound
+from benchmarks.material import write_recordings
 from benchmarks.prep import written
 from ulmo.config import PrepSettings
 from ulmo.jobs.dask_cluster import DaskCluster
@@ -33,7 +28,6 @@ from ulmo.tokenizer import load_tokenizer
 T = TypeVar("T")
 R = TypeVar("R")
 
-RATE = 16_000
 _SHORT = 1.0  # seconds of the recordings that show what the driver takes
 
 
@@ -104,29 +98,6 @@ COMMANDS = {
 }
 
 
-def write_recordings(folder: Path, count: int, seconds: float) -> Path:
-    """Write recordings of one channel at 16 kHz and 16 bits, below a new folder."""
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for number in range(count):
-        samples = sound(seconds, RATE, rng=rng, phase=number)
-        soundfile.write(folder / f"{number:05d}.wav", samples, RATE, subtype="PCM_16")
-    return folder
-
-
-def ulmo(*arguments: object) -> float:
-    """Run a command to its end; returns the processor seconds of its process and its workers."""
-    command = [sys.executable, "-m", "ulmo", *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    said = process.stderr.read()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{said.decode()}")
-    return used.ru_utime + used.ru_stime
-
-
 def job_times(command: Command, audio: Path, out: Path) -> tuple[list[Job], float]:
     """The jobs of a run with one worker, without its first; and what its start took in seconds.
 
@@ -177,7 +148,7 @@ def overheads(name: str, work: Path, few: int, many: int) -> Overheads:
                 write_recordings(audio, count, _SHORT)
             before = cluster.scheduler_seconds()
             out = work / "out"
-            driver = ulmo(*command.line(audio, out), "--dask", cluster.address)
+            driver = ulmo(*command.line(audio, out), "--dask", cluster.address).processor
             used.append((driver, cluster.scheduler_seconds() - before))
             shutil.rmtree(out)
     return Overheads(worker, *_slopes(used[1], used[2], many - few))

@@ -24,14 +24,29 @@ def sound(
     return 0.3 * tone + 0.02 * rng.standard_normal(len(n))
 
 
-def write_sound(path: Path, seconds: float, rate: int, *, repeated: int = 1) -> Path:
-    """Write a sound, `repeated` times, as a WAV file of 16 bits and one channel."""
+def write_sound(
+    path: Path, seconds: float, rate: int, *, repeated: int = 1, channels: int = 1
+) -> Path:
+    """Write a sound, `repeated` times, as a WAV file of 16 bits, the same in each channel."""
     path.parent.mkdir(parents=True, exist_ok=True)
     samples = np.round(sound(seconds, rate, rng=np.random.default_rng(0)) * 32767)
-    with soundfile.SoundFile(path, "w", rate, 1, "PCM_16") as file:
+    written = np.repeat(samples.astype(np.int16)[:, None], channels, axis=1)
+    with soundfile.SoundFile(path, "w", rate, channels, "PCM_16") as file:
         for _ in range(repeated):
-            file.write(samples.astype(np.int16))
+            file.write(written)
     return path
+
+
+def write_recordings(
+    folder: Path, count: int, seconds: float, rate: int = 16_000, suffix: str = ".wav"
+) -> Path:
+    """Write recordings of one channel, all of them different, into a new folder."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    for number in range(count):
+        samples = sound(seconds, rate, rng=rng, phase=number)
+        soundfile.write(folder / f"{number:06d}{suffix}", samples, rate)
+    return folder
 
 
 def write_tokenizer(folder: Path) -> Path:

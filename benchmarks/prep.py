@@ -1,36 +1,18 @@
 """ulmo-prep beside the obvious script (obvious_script.py), and beside the disk."""
 
-import argparse
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 
-import numpy as np
-import soundfile
-
-from benchmarks.material import sound
-from benchmarks.report import machine, publish, table
-
-
-def make_recordings(folder: Path, count: int, seconds: int, rate: int) -> None:
-    """Write recordings of noise and a wandering tone, 16 bit, one channel."""
-    rng = np.random.default_rng(0)
-    folder.mkdir(parents=True)
-    for number in range(count):
-        samples = sound(seconds, rate, rng=rng, phase=number)
-        soundfile.write(folder / f"{number:04d}.wav", samples, rate, subtype="PCM_16")
-
-
-def run(*arguments: object) -> None:
-    """Run a Python module from start to end, with one computing thread per process."""
-    alone = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", *map(str, arguments)]
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, **alone})
+from benchmarks.asked import ASKED
+from benchmarks.commands import run_module, ulmo
+from benchmarks.material import write_recordings
+from benchmarks.report import beside, machine, parser_of, spread, table
+from benchmarks.summary import add_outputs, publish
 
 
 def written(folder: Path) -> int:
@@ -38,8 +20,9 @@ def written(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def fill_disk(folder: Path, size: int) -> None:
-    """Write `size` bytes as ulmo-prep does: in shards of 50 MB, each with fsync."""
+def fill_disk(folder: Path, size: int) -> float:
+    """Write `size` bytes as ulmo-prep does, in shards of 50 MB with fsync; returns seconds."""
+    begun = time.perf_counter()
     folder.mkdir()
     shard = bytes(50 << 20)
     for number in range(-(-size // len(shard))):
@@ -47,69 +30,83 @@ def fill_disk(folder: Path, size: int) -> None:
             file.write(shard[: min(len(shard), size - number * len(shard))])
             file.flush()
             os.fsync(file.fileno())
+    return time.perf_counter() - begun
+
+
+def script(audio: Path, out: Path) -> float:
+    """Seconds of the obvious script, with one computing thread."""
+    return run_module("benchmarks.obvious_script", audio, out, threads=1).seconds
+
+
+def tiles(audio: Path, out: Path, workers: int) -> float:
+    """Seconds of ulmo-prep, with one computing thread a worker."""
+    return ulmo("prep", audio, out, "--workers", workers, threads=1).seconds
 
 
 def one_turn(audio: Path, work: Path) -> dict[str, float]:
     """Seconds of the script, of one and two workers, and of the disk alone."""
-    size = 0
-
-    def tiles(workers: int) -> None:
-        nonlocal size
-        run("ulmo", "prep", audio, work / "out", "--workers", workers)
-        size = written(work / "out")
-
-    commands: dict[str, Callable[[], None]] = {
-        "script": lambda: run("benchmarks.obvious_script", audio, work / "out"),
-        "one": lambda: tiles(1),
-        "two": lambda: tiles(2),
-        "disk": lambda: fill_disk(work / "out", size),
+    out, size = work / "out", 0
+    commands: dict[str, Callable[[], float]] = {
+        "script": lambda: script(audio, out),
+        "one": lambda: tiles(audio, out, 1),
+        "two": lambda: tiles(audio, out, 2),
+        "disk": lambda: fill_disk(out, size),
     }
     seconds = {}
     for name, command in commands.items():
-        begun = time.perf_counter()
-        command()
-        seconds[name] = time.perf_counter() - begun
-        shutil.rmtree(work / "out")
-    seconds["megabytes"] = size / 1e6
-    return seconds
+        seconds[name] = command()
+        size = written(out)
+        shutil.rmtree(out)
+    return {**seconds, "megabytes": size / 1e6}
+
+
+def ratios(turns: Sequence[dict[str, float]], over: str, under: str) -> list[float]:
+    """How many times as long the one took as the other, in each turn."""
+    return [turn[over] / turn[under] for turn in turns]
+
+
+def row(rate: int, real: float, turns: Sequence[dict[str, float]]) -> list[str]:
+    """Cells of a sampling rate; `real` are the seconds of sound."""
+    faster, spreads = [], []
+    for over, under, digits in (("script", "one", ".2f"), ("one", "two", ".2f")):
+        found = ratios(turns, over, under)
+        faster.append(f"**{median(found):{digits}}x**")
+        spreads.append(spread(found, digits))
+    shares = [f"{median(ratios(turns, 'disk', name)):.0%}" for name in ("one", "two")]
+    speed = median(turn["megabytes"] / turn["disk"] for turn in turns)
+    times = [f"{real / median(turn[name] for turn in turns):.0f}" for name in turns[0]][:3]
+    return [f"{rate // 1000} kHz", *times, *faster, *spreads, f"{speed:.0f} MB/s", *shares]
 
 
 def main() -> None:
     """Measure, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--minutes", type=int, default=180)
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--folder", type=Path, default=None, help="Folder for temporary files.")
+    add_outputs(parser)
     options = parser.parse_args()
-    real = options.minutes * 60
-    rows = []
+    load, rows = beside(), []
     for rate in (16_000, 48_000):
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             work = Path(folder)
-            make_recordings(work / "audio", options.minutes, 60, rate)
-            turns = [one_turn(work / "audio", work) for _ in range(options.turns)]
-        typical = {name: float(np.median([turn[name] for turn in turns])) for name in turns[0]}
-        rows.append(
-            [
-                f"{rate // 1000} kHz",
-                *(f"{real / typical[name]:.0f}" for name in ("script", "one", "two")),
-                f"**{typical['script'] / typical['one']:.1f}x**",
-                f"**{typical['one'] / typical['two']:.2f}x**",
-                f"{typical['megabytes'] / typical['disk']:.0f} MB/s",
-                f"{typical['disk'] / typical['one']:.0%}, {typical['disk'] / typical['two']:.0%}",
-            ]
-        )
+            audio = write_recordings(work / "audio", options.minutes, 60, rate)
+            turns = [one_turn(audio, work) for _ in range(options.turns)]
+        rows.append(row(rate, options.minutes * 60, turns))
         print(" ".join(rows[-1]), flush=True)
     header = [
         *("recordings", "script", "one worker", "two workers", "one : script", "two : one"),
-        *("disk with fsync", "of it used by one, two"),
+        *("one : script, turns", "two : one, turns"),
+        *("disk with fsync", "of it used by one", "of it used by two"),
     ]
     publish(
         "ulmo-prep",
-        f"{machine('ulmo', 'librosa', 'soxr', 'numpy')} {options.minutes} recordings of a minute, "
-        "16 bit; default settings; whole commands, start included, one computing thread a worker; "
-        f"times real time, medians of {options.turns} turns.\n\n"
-        + table(header, rows, parts=(5, 2)),
+        f"{machine('ulmo', 'librosa', 'soxr', 'numpy')} {os.cpu_count()} cores; {load} when it "
+        f"began. {options.minutes} recordings of a minute, 16 bit; default settings; whole "
+        "commands, start included, one computing thread a worker; times real time, medians of "
+        f"{options.turns} turns, and of their ratios. Asked: {ASKED['prep 16 kHz']} the script or "
+        f"{ASKED['disk 16 kHz']}, and {ASKED['workers 16 kHz']} one worker by two.\n\n"
+        + table(header, rows, parts=(5, 2, 3)),
+        options.page,
     )
 
 

@@ -1,6 +1,7 @@
 """Describes the machine, times functions, and puts tables into a page of docs/."""
 
 import argparse
+import os
 import platform
 import re
 import textwrap
@@ -9,7 +10,6 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
@@ -18,8 +18,8 @@ COLUMNS = 6  # the most that a table of docs has
 WIDTH = 120  # characters of a line of docs
 
 
-def side_by_side(*functions: Callable[[], object], repeats: int) -> list[float]:
-    """Median seconds of each function, called in turn `repeats` times after a first call."""
+def side_by_side(*functions: Callable[[], object], repeats: int) -> list[list[float]]:
+    """Seconds of each function, called in turn `repeats` times after a first call."""
     for function in functions:
         function()
     times: list[list[float]] = [[] for _ in functions]
@@ -28,7 +28,17 @@ def side_by_side(*functions: Callable[[], object], repeats: int) -> list[float]:
             begun = time.perf_counter()
             function()
             kept.append(time.perf_counter() - begun)
-    return [median(kept) for kept in times]
+    return times
+
+
+def spread(values: Sequence[float], form: str = ".3g") -> str:
+    """The lowest and the highest: `1.2 to 1.5`."""
+    return f"{min(values):{form}} to {max(values):{form}}"
+
+
+def beside() -> str:
+    """What else the machine does."""
+    return "load average {:.1f}, {:.1f}, {:.1f}".format(*os.getloadavg())
 
 
 def machine(*packages: str) -> str:
@@ -78,14 +88,24 @@ def table(
 def wrapped(text: str) -> str:
     """The text with its paragraphs broken at `WIDTH`; tables stay as they are."""
     return "\n".join(
-        line if line.startswith("|") else textwrap.fill(line, WIDTH, break_on_hyphens=False)
+        line if line.startswith("|") else _filled(line, "  " if line.startswith("- ") else "")
         for line in text.splitlines()
     )
+
+
+def _filled(line: str, indent: str) -> str:
+    """A line broken at `WIDTH`; those after the first are indented."""
+    return textwrap.fill(line, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def publish(name: str, text: str, path: Path = PAGE) -> None:
     """Print the text, and put it between the marks of that name in a page."""
     print(text, flush=True)
+    put(name, text, path)
+
+
+def put(name: str, text: str, path: Path) -> None:
+    """Put a text between the marks of that name in a page."""
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     page = path.read_text(encoding="utf-8")
     before, rest = page.split(begin, 1)

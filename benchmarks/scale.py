@@ -22,9 +22,9 @@ from benchmarks.job_times import (
     following,
     measure,
     overheads,
-    write_recordings,
 )
-from benchmarks.report import ROOT, machine, names_of, parser_of, publish, table
+from benchmarks.material import write_recordings
+from benchmarks.report import ROOT, beside, machine, names_of, parser_of, publish, table
 
 PAGE = ROOT / "docs" / "scale.md"
 YEAR = 365.25 * 24 * 3600  # seconds
@@ -197,11 +197,6 @@ def plan(measured: Mapping[Key, Measured], fleet: Fleet, options: argparse.Names
         table(["what", "a year", "a month of it", thousand, "a month of them"], sizes),
     ]
     return "\n\n".join(parts)
-
-
-def beside() -> str:
-    """What else the machine does."""
-    return "load average {:.1f}, {:.1f}, {:.1f}".format(*os.getloadavg())
 
 
 def measure_parts(work: Path, options: argparse.Namespace) -> None:

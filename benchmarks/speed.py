@@ -4,16 +4,16 @@ import time
 from pathlib import Path
 from statistics import median
 
+from benchmarks.asked import ASKED
 from benchmarks.material import write_sound
 from benchmarks.peers import PACKAGES, RATE, THREADS, EncoderCall, Peers
-from benchmarks.report import table
+from benchmarks.report import spread, table
 from ulmo.tokenizer import Tokenizer, load_tokenizer
 
 CALLS = 5  # of ulmo in a turn: one takes a tenth of a second
 PAUSE = 0.5  # seconds before each turn, in which the threads of the last one stop spinning
 TITLES = {"mimi": "Mimi", "snac": "SNAC (24 kHz)", "encodec": "EnCodec (24 kHz, 6 kbit/s)"}
 SHIPS = "ships"  # the row of the tokenizer that ships, with which the peers are compared, too
-TARGETS = {"mimi": "50x, 60x", "snac": "200x, 250x", "encodec": "35x, 45x"}  # default, ships
 
 
 def encode(tokenizer: Tokenizer, path: Path) -> EncoderCall:
@@ -63,10 +63,10 @@ def measure_speed(
             f"{lengths[name]:g} s",
             f"{tokens[name]:.0f}",
             f"{typical[name]:.3g}",
-            f"{min(speeds[name]):.3g} to {max(speeds[name]):.3g}",
+            spread(speeds[name]),
             f"**{typical['long'] / typical[name]:.3g}x**" if name in TITLES else "",
             f"**{typical[SHIPS] / typical[name]:.3g}x**" if name in TITLES else "",
-            TARGETS.get(name, ""),
+            f"{ASKED[f'seed {name}']}, {ASKED[f'ships {name}']}" if name in TITLES else "",
         ]
         for name in lengths
     ]

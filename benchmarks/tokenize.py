@@ -2,7 +2,7 @@
 
     python -m benchmarks.tokenize [--only speed,start,day,stream]
 
-A run of all parts rewrites docs/benchmarks.md; a run of some parts only prints them.
+Each part rewrites its section of docs/benchmarks.md.
 """
 
 import argparse
@@ -15,10 +15,11 @@ from pathlib import Path
 from benchmarks.day import measure_day
 from benchmarks.material import write_tokenizer
 from benchmarks.peers import THREADS, check_peers
-from benchmarks.report import machine, names_of, parser_of, publish
+from benchmarks.report import beside, machine, names_of, parser_of
 from benchmarks.speed import measure_speed
 from benchmarks.start import measure_start
 from benchmarks.stream import measure_stream
+from benchmarks.summary import add_outputs, publish
 
 Part = Callable[[Path, Path, argparse.Namespace], str]  # working folder, tokenizer's folder
 
@@ -50,21 +51,19 @@ def main() -> None:
     parser.add_argument("--live-seconds", type=float, default=20, help="Sound of the live stream.")
     parser.add_argument("--hours", type=float, default=24, help="Sound of the day, 0.115 GB/h.")
     parser.add_argument("--turns", type=int, default=7, help="Turns of speed and start.")
-    parser.add_argument("--folder", type=Path, default=None, help="Folder for temporary files.")
+    add_outputs(parser)
     options = parser.parse_args()
     if "speed" in options.only:
         check_peers(options.peers_python)
-    found = [
+    head = (
         f"{machine('ulmo', 'onnxruntime', 'numpy', 'scipy', 'soundfile', 'tensorflow')} "
-        f"{os.cpu_count()} cores, {THREADS} threads for each."
-    ]
+        f"{os.cpu_count()} cores, {THREADS} threads for each; {beside()} when it began."
+    )
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         bundle = write_tokenizer(Path(folder) / "tokenizer")
         for name in options.only:
-            found.append(PARTS[name](Path(folder), bundle, options))
-            print(found[-1], end="\n\n", flush=True)
-    if options.only == list(PARTS):
-        publish("ulmo-tokenize", "\n\n".join(found))
+            text = PARTS[name](Path(folder), bundle, options)
+            publish(f"tokenize {name}", f"{head}\n\n{text}", options.page)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python -m benchmarks.train AUDIO_DIR --peers-python .peers/bin/python [--only speed,error]
 
-A run of both parts rewrites docs/benchmarks.md; a run of one part only prints it.
+Each part rewrites its section of docs/benchmarks.md.
 """
 
 import argparse
@@ -18,8 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.asked import ASKED
 from benchmarks.learners import BATCH, MEASURES, THREADS, Point, Process
-from benchmarks.report import machine, names_of, parser_of, publish, table
+from benchmarks.report import beside, machine, names_of, parser_of, spread, table
+from benchmarks.summary import add_outputs, publish
 from ulmo.arrays import Indices
 from ulmo.config import PrepSettings, TrainSettings
 from ulmo.dataset import Split, split_by_recording
@@ -28,7 +30,6 @@ from ulmo.preprocessing.store import TileStore
 
 VALIDATION_TILES = 256  # at most, evenly spaced
 PAUSE = 2.0  # seconds before each turn, in which the threads of the last one stop spinning
-SPEED_TARGET, TIME_TARGET = "1.5x", "0.5"
 
 
 class Training(NamedTuple):
@@ -47,6 +48,7 @@ TRAININGS = {
     "plan": Training("PyTorch, ulmo's plan", "benchmarks.train_peer", ("ulmo",)),
     "plan bf16": Training("the same, bf16", "benchmarks.train_peer", ("ulmo", "--bf16")),
 }
+WAYS = ["ulmo", "usual"]  # unless others are asked for
 PEERS = ("usual", "plan")  # the trainings whose final error ulmo has to reach
 
 
@@ -104,9 +106,9 @@ def measure_speed(material: Material, options: argparse.Namespace) -> str:
         [
             TRAININGS[name].title,
             f"{typical[name]:.1f}",
-            f"{min(found):.1f} to {max(found):.1f}",
+            spread(found, ".1f"),
             "" if name == "ulmo" else f"**{typical['ulmo'] / typical[name]:.2f}x**",
-            SPEED_TARGET if name == "usual" else "",
+            str(ASKED["train speed"]) if name == "usual" else "",
         ]
         for name, found in speeds.items()
     ]
@@ -131,7 +133,7 @@ def measure_error(material: Material, options: argparse.Namespace) -> str:
         best = min(curve, key=lambda point: point.error)
         reached = reaches(ours, best.error)
         cells = [f"{reached:.0f} s", f"**{reached / best.seconds:.2f}**"] if reached else ["-", "-"]
-        asked = TIME_TARGET if name == "usual" else ""
+        asked = str(ASKED["train time"]) if name == "usual" else ""
         rows.append([TRAININGS[name].title, *_ends(curve), *cells, asked])
     header = [
         *("training", "steps", "error at a quarter", "at half", "at the end", "its lowest"),
@@ -173,19 +175,19 @@ def main() -> None:
     parser.add_argument("audio", type=Path, help="Recordings, or an output of ulmo-prep.")
     some, only = names_of(TRAININGS), names_of(PARTS)
     parser.add_argument("--only", type=only, default=list(PARTS), help="Comma-separated parts.")
-    parser.add_argument("--ways", type=some, default=list(TRAININGS), help="Trainings to compare.")
+    parser.add_argument("--ways", type=some, default=WAYS, help="Trainings to compare.")
     parser.add_argument("--peers-python", default=sys.executable, help="The peers' Python.")
     parser.add_argument("--steps", type=int, default=20, help="Steps of a turn.")
     parser.add_argument("--turns", type=int, default=5, help="Turns of speed.")
-    parser.add_argument("--seconds", type=float, default=240, help="Training time for the error.")
-    parser.add_argument("--folder", type=Path, default=None, help="Folder for temporary files.")
+    parser.add_argument("--seconds", type=float, default=90, help="Training time for the error.")
+    add_outputs(parser)
     options = parser.parse_args()
     if "ulmo" not in options.ways:
         parser.error("--ways must include ulmo: all are compared with it")
-    found = [
+    head = (
         f"{machine('ulmo', 'tensorflow', 'keras')} {os.cpu_count()} cores, {THREADS} threads for "
-        "each."
-    ]
+        f"each; {beside()} when it began."
+    )
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         tiles = options.audio
         if not (tiles / "prep.json").exists():
@@ -195,12 +197,10 @@ def main() -> None:
         if peers := [name for name in options.ways if TRAININGS[name].module.endswith("peer")]:
             with material.start(peers[0], options.peers_python) as process:
                 versions = ", ".join(f"{name} {its}" for name, its in process.versions.items())
-            found[0] += f" The peer's Python: {versions}; channels_last, fused Adam."
+            head += f" The peer's Python: {versions}; channels_last, fused Adam."
         for name in options.only:
-            found.append(PARTS[name](material, options))
-            print(found[-1], end="\n\n", flush=True)
-    if options.only == list(PARTS) and options.ways == list(TRAININGS):
-        publish("ulmo-train", "\n\n".join(found))
+            text = PARTS[name](material, options)
+            publish(f"train {name}", f"{head}\n\n{text}", options.page)
 
 
 if __name__ == "__main__":

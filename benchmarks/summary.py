@@ -1,0 +1,216 @@
+"""The first table of docs/benchmarks.md: what is asked, and what the tables below it say.
+
+    python -m benchmarks.summary
+
+Every part of `make bench` rewrites it together with its own section: figures are read from there.
+"""
+
+import argparse
+import re
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks import report
+from benchmarks.asked import ASKED, Asked
+from benchmarks.report import PAGE, parser_of, table
+
+SUMMARY = "summary"
+NOT_YET = "not measured yet"
+_NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
+
+
+class Row(NamedTuple):
+    """A kind of work."""
+
+    work: str
+    figures: tuple[str, ...]  # keys of ASKED
+    obstacle: str  # what stands in the way where it is not reached, with what was measured
+    is_any_enough: bool = False  # one of the figures suffices
+
+
+def publish(name: str, text: str, page: Path) -> None:
+    """Put a section into a page, and the summary that follows from it.
+
+    A page that is new begins as a copy of docs/benchmarks.md.
+    """
+    if not page.exists():
+        shutil.copy(PAGE, page)
+    report.publish(name, text, page)
+    report.put(SUMMARY, summary(page.read_text(encoding="utf-8")), page)
+    print(flush=True)
+
+
+def add_outputs(parser: argparse.ArgumentParser) -> None:
+    """Options of what a benchmark writes, and where."""
+    add = parser.add_argument
+    add("--folder", type=Path, default=None, help="Folder for temporary files.")
+    add("--page", type=Path, default=PAGE, help="Page to rewrite: another for a trial.")
+
+
+def measured(page: str, asked: Asked) -> float | None:
+    """The figure of a page; None if it is not there."""
+    found = re.search(rf"<!-- {asked.section} -->\n(.*?)<!-- end", page, re.DOTALL)
+    column = None
+    for line in found[1].splitlines() if found else ():
+        cells = [cell.strip().strip("*") for cell in line.strip("|").split("|")]
+        if not line.startswith("|"):
+            column = None
+        elif column is None:  # the first line of a table
+            column = cells.index(asked.column) if asked.column in cells else len(cells)
+        elif cells[0].startswith(asked.row) and column < len(cells):
+            number = _NUMBER.match(cells[column])
+            return float(number[0].replace(",", "")) if number else None
+    return None
+
+
+def summary(page: str) -> str:
+    """The table of all rows, and below it what stands in the way of those not reached."""
+    lines, obstacles = [], []
+    for row in ROWS:
+        asked = [ASKED[name] for name in row.figures]
+        found = [measured(page, each) for each in asked]
+        met = [
+            figure is not None and each.is_met(figure)
+            for each, figure in zip(asked, found, strict=True)
+        ]
+        words = [
+            NOT_YET if figure is None else f"{figure:g}{each.unit}"
+            for each, figure in zip(asked, found, strict=True)
+        ]
+        joined = " or " if row.is_any_enough else ", "
+        is_reached = any(met) if row.is_any_enough else all(met)
+        is_open = None in found and not is_reached
+        verdict = "yes" if is_reached else "in part" if any(met) else "no"
+        lines.append(
+            [
+                row.work,
+                joined.join(dict.fromkeys(map(str, asked))),
+                NOT_YET if set(found) == {None} else joined.join(words),
+                "" if is_open else verdict,
+            ]
+        )
+        if not is_reached and not is_open:
+            obstacles.append(f"- {row.work}: {row.obstacle}")
+    text = table(["work", "asked", "measured", "reached"], lines)
+    if obstacles:
+        text += "\n\nWhat stands in the way:\n\n" + "\n".join(obstacles)
+    return text
+
+
+ROWS = (
+    Row(
+        "`ulmo-prep`, 3 h of WAV, 16 kHz, against the script",
+        ("prep 16 kHz", "disk 16 kHz"),
+        "of 2.7 s for an hour of sound, mel takes 1.7 (the FFT 0.56, the bands 0.42), reading "
+        "0.2. librosa's mel alone takes 4 to 5 times as long as ulmo's, so 4 in all leave nothing "
+        "for checksums, manifests and fsync, which the script does not do.",
+        is_any_enough=True,
+    ),
+    Row(
+        "`ulmo-prep`, 3 h of WAV, 48 kHz, against the script",
+        ("prep 48 kHz", "disk 48 kHz"),
+        "both resample with the same soxr, which is most of the time.",
+        is_any_enough=True,
+    ),
+    Row(
+        "`ulmo-prep`, 160 Ogg clips of 5 s, against the script",
+        ("compressed",),
+        "of 2.8 s without the start, decoding takes 1.1, a half of it for the constants; "
+        "splitting pages, twice, 0.35; mel 0.25; resampling 0.25. To decode once would save 0.5.",
+    ),
+    Row(
+        "`ulmo-prep`, two workers against one, 16 and 48 kHz",
+        ("workers 16 kHz", "workers 48 kHz"),
+        "two workers start in about 0.6 s, and their clocks are those of a shared host.",
+    ),
+    Row(
+        "`ulmo-tokenize`, what ships, against Mimi, SNAC, EnCodec",
+        ("ships mimi", "ships snac", "ships encodec"),
+        "of 120 ms for 60 s of sound, ONNX Runtime took 56, four fifths of it in convolutions, "
+        "and mel 34; 82 to 94 are left. The peers' own speed changes by half with the host: in "
+        "one run they were half as fast, and all ratios higher.",
+    ),
+    Row(
+        "`ulmo-tokenize`, 16 x 16, against Mimi, SNAC, EnCodec",
+        ("seed mimi", "seed snac", "seed encodec"),
+        "convolutions take 0.27 ms a column for any width of a window, about 50 GMAC/s, which is "
+        "what this BLAS does with matrices.",
+    ),
+    Row(
+        "`ulmo-tokenize`, 4,000 clips of half a second, two workers",
+        ("clips",),
+        "9 s are 4.5 ms of a core for each clip. Encoding takes 2.5, publishing two files 1.3, "
+        "opening and reading 0.5, the rest paths, rows and headers, none above 0.2. Windows of "
+        "several recordings in one batch save 0.04 (0.45 ms alone, 0.41 in a batch of eight).",
+    ),
+    Row(
+        "4,000 clips again, nothing to do",
+        ("again",),
+        "a row, a header and its SHA-256 take 0.26 ms of a core for each clip, 1 s for all, "
+        "beside a start of 0.55 s.",
+    ),
+    Row(
+        "memory of a recording, `ulmo-prep`, `ulmo-tokenize`",
+        ("memory prep", "memory tokenize"),
+        "a table's first group of 16,384 rows takes some 20 MB, once: from 20,000 files to "
+        "100,000 it was 0 and 160 bytes. Traced by Python, 17 bytes are held.",
+    ),
+    Row(
+        "start: `ulmo-tokenize` on 10 s, of TensorFlow's import",
+        ("start",),
+        "of 0.55 s, imports take 0.44, most of them of other people's packages (NumPy 0.07, "
+        "pydantic 0.06, ONNX Runtime 0.02, OpenCV 0.02). The graph is built in 5 ms.",
+    ),
+    Row(
+        "`ulmo-tokenize --help`",
+        ("help",),
+        "Python alone takes 0.03 s, and most of the rest is imports: 0.18 to 0.28 s in all.",
+    ),
+    Row(
+        "`ulmo-train`, tiles a second against PyTorch's usual plan",
+        ("train speed",),
+        "a step of 16 tiles takes 0.67 to 0.70 s of a core. 385 million multiplications a tile, "
+        "and twice as many backward, are 27 GMAC/s of a core, where products of matrices do 45 to "
+        "50.",
+    ),
+    Row(
+        "`ulmo-train`, time to its final error",
+        ("train time",),
+        "its error is above the peer's at a quarter of the time, and below at half (0.205 and "
+        "0.185, 0.103 and 0.120 on 2026-11-24). What the first quarter takes was not profiled.",
+    ),
+    Row(
+        "`stream`, a block of 20 ms to tokens, live",
+        ("stream",),
+        "a group of 256 frames of mel for each column, and threads and caches that have gone cold.",
+    ),
+    Row(
+        "`ulmo eval --audio` on 400 labelled items",
+        ("labelled",),
+        "ABX of the spectrogram takes two fifths, and two thirds of that are products of float64 "
+        "vectors (10 ns a cell, 43 GFLOP/s); tokens kept encode seven changed recordings for each.",
+    ),
+    Row(
+        "24 h in one file: growth of memory, and its peak",
+        ("day growth", "day peak"),
+        "not known.",
+    ),
+    Row(
+        "cost against length, channels and files: exponents",
+        ("length", "channels", "files"),
+        "not known.",
+    ),
+)
+
+
+def main() -> None:
+    """Rewrite the table from the page's other tables."""
+    parser = parser_of(__doc__)
+    add_outputs(parser)
+    page = parser.parse_args().page
+    report.publish(SUMMARY, summary(page.read_text(encoding="utf-8")), page)
+
+
+if __name__ == "__main__":
+    main()
