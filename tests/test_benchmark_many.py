@@ -2,7 +2,6 @@
 
 import math
 import re
-import shutil
 import sys
 from pathlib import Path
 
@@ -103,9 +102,13 @@ def test_made_calls_have_labels(tmp_path):
     assert sorted(item.label for item in items) == ["call_00"] * 10 + ["call_01"] * 10
 
 
-def test_a_command_shows_its_memory_and_its_errors():
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system has no /proc")
+def test_a_command_shows_its_memory():
     code = "import time; kept = bytearray(b'x' * (64 << 20)); time.sleep(0.2)"
-    assert commands.run([sys.executable, "-c", code]).peak > 64
+    assert 64 < commands.run([sys.executable, "-c", code]).peak < 640
+
+
+def test_a_command_shows_its_errors():
     with pytest.raises(SystemExit, match=r"ended with 3:\nwhy"):
         commands.run([sys.executable, "-c", "import sys; print('why', file=sys.stderr); exit(3)"])
     code = "import os; exit(os.environ['OMP_NUM_THREADS'] != '7')"
@@ -180,4 +183,3 @@ def test_a_new_page_is_a_copy_and_the_old_one_stays(tmp_path):
     summary.publish("many clips", "A new text.", page)
     assert "<!-- many clips -->\nA new text.\n<!-- end" in page.read_text(encoding="utf-8")
     assert PAGE.read_bytes() == before
-    shutil.rmtree(tmp_path)
