@@ -1,9 +1,13 @@
 """Distances of every item from every other item: frames compared, then aligned, many at once."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ulmo.arrays import Array, Indices
 from ulmo.evaluation.distances import FRAME_DISTANCES, Costs, Floats, FrameDistance, Item
@@ -43,6 +47,7 @@ def distance_matrix(
 ) -> Floats:
     """Distances (n, n) of n items (frames, ...): of the item of the row from that of the column.
 
+    All cores compute, and the result is the same with any number of them.
     `distance` is a FrameDistance or its name in FRAME_DISTANCES, `alignment` a name in ALIGNMENTS.
     `progress` receives the pairs done, and all. ValueError for an item without frames.
     """
@@ -53,21 +58,27 @@ def distance_matrix(
     prepared = [metric.prepare(item) for item in items]
     scale = prepared[0].shape[1] if metric.sums_dimensions and prepared else 1
     matrix = np.empty((len(items), len(items)))
+
+    def compare(group: _Group, row: int, met: int) -> int:
+        """Fill in an item and those of a group from place `met` on; returns their number."""
+        columns, frames = group.indices[met:], group.frames[:, met:]
+        costs = metric.between(prepared[row], frames.reshape(-1, frames.shape[2]))
+        shape = (len(prepared[row]), -1, len(columns))
+        there, back = align(costs.reshape(shape), group.lengths[met:], scale)
+        matrix[columns, row] = back
+        matrix[row, columns] = there
+        return len(columns)
+
     done, rows = 0, list[int]()
-    for group in _groups(prepared):
-        others = len(rows)
-        rows += group.indices.tolist()
-        for number, row in enumerate(rows):
-            met = max(number - others, 0)  # items of the group with which this one is compared
-            columns, frames = group.indices[met:], group.frames[:, met:]
-            costs = metric.between(prepared[row], frames.reshape(-1, frames.shape[2]))
-            shape = (len(prepared[row]), -1, len(columns))
-            there, back = align(costs.reshape(shape), group.lengths[met:], scale)
-            matrix[columns, row] = back
-            matrix[row, columns] = there
-            done += 2 * len(columns) - (number >= others)
-            if progress:
-                progress(done, matrix.size)
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as executor:
+        for group in _groups(prepared):
+            others = len(rows)
+            rows += group.indices.tolist()
+            met = [max(number - others, 0) for number in range(len(rows))]  # in earlier rows
+            for number, count in enumerate(executor.map(partial(compare, group), rows, met)):
+                done += 2 * count - (number >= others)
+                if progress:
+                    progress(done, matrix.size)
     matrix /= scale
     return matrix
 
