@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 
 _INTERRUPTED = 130
 _IMPORTING = "<frozen importlib"  # how the file names of the import system's frames begin
-# New objects after which Python looks for garbage: a few MB. With its own 700 it does so hundreds
+# New objects after which Python looks for garbage: tens of MB. With its own 700 it does so hundreds
 # of times while modules are imported, which was a seventh of a short command.
-_GARBAGE = 50_000
+_GARBAGE = 400_000
+# Python's stack grows by pieces of 16 KB, and a loop at the end of one maps and unmaps a piece at
+# each step. So did the import of NumPy, as deep as it is here: a twentieth of a short command. A
+# function with a stack of so many values has a larger piece, with room for all that it calls.
+_STACK = 30_000
 
 _heard: list[int] = []  # the signal, once it was heard while a command ran
 
@@ -47,12 +51,13 @@ def tokenize() -> None:
 
 
 def _run(module: str, name: str, how: "dict[str, Any]") -> None:
-    """Run a command, without pandas."""
+    """Run a command, without pandas. Nothing looks for garbage when the process ends."""
     hide_pandas()
     try:
         _run_interruptible(module, name, how)
     finally:
         show_pandas()
+        gc.freeze()
 
 
 def _run_interruptible(module: str, name: str, how: "dict[str, Any]") -> None:
@@ -64,6 +69,8 @@ def _run_interruptible(module: str, name: str, how: "dict[str, Any]") -> None:
         del os.environ[setting]
     # Arrow's own allocator keeps what was freed: of a large table, tens of megabytes.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    # Else pydantic asks each installed package whether it extends pydantic.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # nohup, or `&`
         getattr(import_module(f"ulmo.cli.{module}"), name)(**how)
         return
@@ -80,6 +87,9 @@ def _run_interruptible(module: str, name: str, how: "dict[str, Any]") -> None:
         _leave()
     finally:
         signal.signal(signal.SIGINT, _leave)
+
+
+_run_interruptible.__code__ = _run_interruptible.__code__.replace(co_stacksize=_STACK)
 
 
 def _interrupt(number: int, frame: "FrameType | None") -> None:

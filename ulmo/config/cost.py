@@ -65,9 +65,10 @@ class Limits(Settings):
         return self.max_gigabytes * GIGA
 
 
-LIMITS = Limits()
+# Not validated, as the validator would be built in each command, `--help` too.
+LIMITS = Limits.model_construct()
 # For bundles whose weights are read, but which compute nothing.
-NO_LIMITS = Limits(max_gigabytes=1e6, max_gigaops=1e9)
+NO_LIMITS = Limits.model_construct(max_gigabytes=1e6, max_gigaops=1e9)
 
 
 @dataclass(frozen=True)
