@@ -43,7 +43,10 @@ def test_scores_that_do_not_fit_are_refused(folder, tmp_path):
     for changed, words in {
         content[:-2]: "bytes",
         content.replace(b"F16", b"I16", 1): "header is not the one that the settings give",
-        content[:-2] + np.float16(np.nan).tobytes(): "scores is not finite",
+        **{
+            content[:-2] + np.float16(value).tobytes(): "scores is not finite"
+            for value in (np.nan, np.inf, -np.inf)
+        },
     }.items():
         replace(folder, SCORES, changed)
         assert words in refusal(folder)
@@ -53,6 +56,14 @@ def test_scores_that_do_not_fit_are_refused(folder, tmp_path):
     assert "missing" in refusal(folder)
     with pytest.raises(ValueError, match=r"shape \(1, 16, 16\), not \(2, 16, 16\)"):
         write_small_bundle(tmp_path / "other", PREP, contents={"scores": VALUES[:1]})
+
+
+def test_every_finite_score_is_taken(folder, tmp_path):
+    """Also the largest of float16 and those so small that their exponent is 0."""
+    least, largest = np.finfo(np.float16).smallest_subnormal, np.finfo(np.float16).max
+    ends = np.resize(np.array([least, largest, -largest, -0.0], np.float32), VALUES.shape)
+    bundle = read_bundle(write_small_bundle(tmp_path / "ends", PREP, contents={"scores": ends}))
+    np.testing.assert_array_equal(bundle.scores(), ends)
 
 
 def test_scores_that_the_manifest_does_not_name_are_refused(folder):

@@ -41,7 +41,7 @@ from ulmo.bundle.manifest import (
 )
 from ulmo.bundle.place import COPY, Place
 from ulmo.bundle.places import opened_place
-from ulmo.bundle.scores import pack_scores, scores_size, unpack_scores
+from ulmo.bundle.scores import check_scores, pack_scores, scores_size, unpack_scores
 from ulmo.bundle.weights import (
     Weights,
     check_weights,
@@ -209,7 +209,8 @@ def _check_contents(bundle: Bundle, remedy: str) -> None:
     """Weights and scores fit the settings, and the encoder is built from settings and weights."""
     name = SCORES
     try:
-        bundle.scores()
+        if bundle.packed_scores is not None:
+            check_scores(bundle.manifest.model, bundle.packed_scores)
         name = WEIGHTS
         weights = bundle.weights()
         largest = largest_value(bundle.manifest.prep, bundle.manifest.normalization)

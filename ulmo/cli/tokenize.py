@@ -114,9 +114,7 @@ def tokenize(
     from ulmo.formats.publish import format_of
     from ulmo.pipelines.tokenize.job import TokenizeOptions
     from ulmo.pipelines.tokenize.plan import choose_output
-    from ulmo.pipelines.tokenize.store import tokenize_to_store
     from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files, tokenize_timeline
-    from ulmo.reports.as_json import tokenize_json
     from ulmo.reports.progress import unread_line, untimed_line
     from ulmo.reports.sound import flag_lines, tokens_line
     from ulmo.reports.tokenize import (
@@ -171,6 +169,8 @@ def tokenize(
                     loaded, sources, wanted, out=out, spread=spread, listener=listener
                 )
             elif isinstance(out, RemotePath):
+                from ulmo.pipelines.tokenize.store import tokenize_to_store
+
                 results = tokenize_to_store(
                     loaded, sources, wanted, out=out, spread=spread, listener=listener
                 )
@@ -195,6 +195,8 @@ def tokenize(
         return tokenize_summary(totals, folder, left_out, [*lost, *output], timeline=joined)
 
     def facts() -> dict[str, Any]:
+        from ulmo.reports.as_json import tokenize_json
+
         return tokenize_json(results, totals, status, out=out, timeline=joined, left_out=left_out)
 
     if many or as_json:

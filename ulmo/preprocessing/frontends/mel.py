@@ -1,5 +1,6 @@
 """Mel spectrogram: M triangular bands on Slaney's mel scale."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -74,10 +75,7 @@ def interpolated(weights: Values, n_fft: int, win_length: int, length: int) -> V
     have any weight: theirs fall off along the integral of a Kaiser window, which keeps the new
     weights near the bins of the old ones.
     """
-    last = win_length - 1
-    edge = np.cumsum(np.kaiser(length - 2 * last + 1, TAPER_BETA))
-    gain = np.concatenate([np.ones(last), 1 - edge / edge[-1], np.zeros(last)])  # of each lag
-    gain[last] = 1
+    gain = _gain(win_length - 1, length)
     on_lags = np.fft.fft(weights, n_fft).real
     near = np.arange(length // 2 + 1)
     far = length - near  # the lag that aliases to `near` in the shorter FFT
@@ -85,6 +83,15 @@ def interpolated(weights: Values, n_fft: int, win_length: int, length: int) -> V
     found = np.fft.irfft(folded, length)[:, : len(near)]
     found[:, 1:-1] *= 2  # a bin stands for its mirror image too
     return found
+
+
+@lru_cache(maxsize=1)  # that of all groups of bands
+def _gain(last: int, length: int) -> Values:
+    """Weights (length + 1,) of the lags: 1 up to `last`, and falling to 0 behind it."""
+    edge = np.cumsum(np.kaiser(length - 2 * last + 1, TAPER_BETA))
+    gain = np.concatenate([np.ones(last), 1 - edge / edge[-1], np.zeros(last)])
+    gain[last] = 1
+    return gain
 
 
 class MelPlan(NamedTuple):

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, tzinfo
+from functools import cache
 from typing import NamedTuple
 
 from ulmo.preprocessing.times.timestamps import EDGE, time_of
@@ -165,9 +166,8 @@ def read_name(name: str, zone: tzinfo) -> NameTime:
     letters or signs follow that may belong to it and are not understood, there is no time.
     """
     stem = _SUFFIX.sub("", name)
-    for pattern in NAME_PATTERNS:
-        regex = re.compile(f"{EDGE}{pattern.regex}{EDGE}", re.ASCII)  # re keeps it
-        home = UTC if pattern.utc else zone
+    for regex, is_utc in _compiled():
+        home = UTC if is_utc else zone
         match = regex.search(stem)
         while match:
             groups = match.groupdict()
@@ -177,6 +177,15 @@ def read_name(name: str, zone: tzinfo) -> NameTime:
                 return NameTime(None, match[0])
             match = regex.search(stem, match.start() + 1)
     return NameTime(None)
+
+
+@cache  # when the first name is read: not every command reads names
+def _compiled() -> tuple[tuple[re.Pattern[str], bool], ...]:
+    """The pattern of each of NAME_PATTERNS, and whether its times are UTC."""
+    return tuple(
+        (re.compile(f"{EDGE}{pattern.regex}{EDGE}", re.ASCII), pattern.utc)
+        for pattern in NAME_PATTERNS
+    )
 
 
 def _with_tail(match: re.Match[str], zone: tzinfo) -> NameTime:
