@@ -261,14 +261,15 @@ def input_file(path: Path, folder: Path = Path()) -> InputFile:
 
     If it, or its log, cannot be read, its numbers are 0.
     """
+    place = folder / path
     try:
-        sidecar = read_sidecar(folder / path)
-        with open_file(folder / path) as file:
+        sidecar = read_sidecar(place)
+        with open_file(place) as file:
             found = signature_of(file)
             first = file.read(_END_BYTES)
             file.seek(max(found.size - _END_BYTES, 0))
             ends = first + file.read(_END_BYTES)
-        _sizes.see(folder / path, found.size)
+        _sizes.see(place, found.size)
     except OSError as error:
         if is_of_process(error):
             raise

@@ -36,14 +36,23 @@ class Windowed(FrontEnd):
         self.block_frames = _block_frames(length)
 
     def spectra(self, segment: Array) -> Array:
-        """Squared moduli (length // 2 + 1, block_frames) of the windows' spectra."""
+        """Squared moduli (length // 2 + 1, block_frames) of the windows' spectra.
+
+        They are 0 behind the last sample that is not, as after the end of a recording, or where a
+        live one has not come yet: nothing is computed there.
+        """
         samples = len(self._window)
+        last = len(segment) - 1 - int((segment[::-1] != 0).argmax())
+        count = min(last // self.hop_length + 1, self.block_frames)
         strides = (self.hop_length * segment.itemsize, segment.itemsize)
-        frames = as_strided(segment, (self.block_frames, samples), strides, writeable=False)
-        padded = np.empty((self.block_frames, self._length), np.float32)
+        frames = as_strided(segment, (count, samples), strides, writeable=False)
+        padded = np.empty((count, self._length), np.float32)
         np.multiply(frames, self._window, out=padded[:, :samples])
         padded[:, samples:] = 0
-        return power_spectra(padded)
+        spectra = power_spectra(padded)
+        if count < self.block_frames:
+            spectra = np.pad(spectra, ((0, 0), (0, self.block_frames - count)))
+        return spectra
 
 
 def _block_frames(length: int) -> int:
