@@ -97,6 +97,7 @@ chaos: $(STAMP)
 # measured with 1,000 recordings and RECORDINGS: 100000 take some ten minutes more.
 RECORDINGS ?= 20000
 bench: $(STAMP)
+	$(BIN)/python -m compileall -q ulmo
 	$(BIN)/python -m benchmarks.tokenize --peers-python $(PEERS_PYTHON) --only start,speed,stream
 	$(BIN)/python -m benchmarks.many --recordings 1000 $(RECORDINGS)
 	$(BIN)/python -m benchmarks.prep
@@ -121,10 +122,13 @@ $(PEERS)/.installed: Makefile
 	$(PEERS)/bin/python -m pip install --quiet vector-quantize-pytorch==1.32.0
 	@touch $@
 
+# pip compiles what it installs, but not what is editable: where Python keeps no byte code, as in many containers, each
+# command would compile 190 modules, a quarter of a short one.
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m compileall -q ulmo
 	@touch $@
 
 $(DOCS_STAMP): $(STAMP)
