@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 _INTERRUPTED = 130
 _IMPORTING = "<frozen importlib"  # how the file names of the import system's frames begin
-# New objects after which Python looks for garbage: tens of MB. With its own 700 it does so hundreds
+# New objects after which Python looks for garbage: some 10 MB. With its own 700 it does so hundreds
 # of times while modules are imported, which was a seventh of a short command.
-_GARBAGE = 400_000
+_GARBAGE = 150_000
 # Python's stack grows by pieces of 16 KB, and a loop at the end of one maps and unmaps a piece at
 # each step. So did the import of NumPy, as deep as it is here: a twentieth of a short command. A
 # function with a stack of so many values has a larger piece, with room for all that it calls.
