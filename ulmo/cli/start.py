@@ -22,10 +22,6 @@ _IMPORTING = "<frozen importlib"  # how the file names of the import system's fr
 # New objects after which Python looks for garbage: some 10 MB. With its own 700 it does so hundreds
 # of times while modules are imported, which was a seventh of a short command.
 _GARBAGE = 150_000
-# Python's stack grows by pieces of 16 KB, and a loop at the end of one maps and unmaps a piece at
-# each step. So did the import of NumPy, as deep as it is here: a twentieth of a short command. A
-# function with a stack of so many values has a larger piece, with room for all that it calls.
-_STACK = 30_000
 
 _heard: list[int] = []  # the signal, once it was heard while a command ran
 
@@ -87,9 +83,6 @@ def _run_interruptible(module: str, name: str, how: "dict[str, Any]") -> None:
         _leave()
     finally:
         signal.signal(signal.SIGINT, _leave)
-
-
-_run_interruptible.__code__ = _run_interruptible.__code__.replace(co_stacksize=_STACK)
 
 
 def _interrupt(number: int, frame: "FrameType | None") -> None:
