@@ -109,6 +109,19 @@ def test_how_a_block_lies_in_memory_changes_no_bit():
     np.testing.assert_array_equal(columns[0], followed_of(power))
 
 
+@pytest.mark.parametrize("frames", [1, 2, 3, 8, 31, 224, 256, 5000])
+def test_powers_are_summed_from_the_lowest_bin_up(frames):
+    """To the last bit, for any number of frames: so a stream has the levels of a file."""
+    power = np.random.default_rng(frames).exponential(1e-4, (500, frames)).astype(np.float32)
+    total = np.zeros(frames)
+    for row in power:
+        total = total + row.astype(np.float64)
+    settings = settings_of(level_release_db=1000.0, level_least_db=-200.0, hop_length=8000)
+    starts = [track_level([power[:, frame:]], settings) for frame in range(min(frames, 300))]
+    first = [next(start)[1][0] for start in starts]
+    np.testing.assert_array_equal(first, 10 * np.log10(total)[: len(first)])
+
+
 @given(gain_db=st.floats(-60, 60))
 @examples(max_examples=50)
 def test_gain_falls_away(gain_db):

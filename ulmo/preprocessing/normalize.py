@@ -153,16 +153,25 @@ def track_level(
             yield block, np.empty(0)
             continue
         fallen = np.arange(first, first + block.shape[1]) * release
-        # Summed from the lowest bin up: one order for any number of frames. A sum over the axis has
-        # another order for a single frame.
-        power = np.zeros(block.shape[1])
-        for row in block.astype(np.float64):
-            power += row
+        power = _sum_of_bins(block)
         rising = 10 * np.log10(np.maximum(power, least)) + fallen
         rising[0] = max(rising[0], highest)
         rising = np.maximum.accumulate(rising)
         highest, first = rising[-1], first + block.shape[1]
         yield block, rising - fallen
+
+
+def _sum_of_bins(block: Array) -> NDArray[np.float64]:
+    """The power (n,) of all bins of a block (M, n), summed from the lowest bin up.
+
+    NumPy sums so over the first axis of an array in C order, in a fifth of the time of a loop. A
+    single frame it would sum by halves: with a copy beside it, it does not.
+    """
+    values = np.array(block, np.float64, order="C")
+    if values.shape[1] == 1:
+        return np.repeat(values, 2, axis=1).sum(axis=0)[:1]
+    total: NDArray[np.float64] = values.sum(axis=0)
+    return total
 
 
 def quiet_level(settings: PrepSettings) -> float:
