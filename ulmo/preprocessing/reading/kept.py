@@ -17,7 +17,7 @@ from ulmo.arrays import Array
 from ulmo.preprocessing.reading.decoder import Decoder
 from ulmo.preprocessing.reading.opening import SEEKING_CHANGES, hides_more
 from ulmo.preprocessing.reading.plan import ReadPlan
-from ulmo.storage.plain_file import open_file, signature_of
+from ulmo.storage.plain_file import Signature, open_file, signature_of
 
 MOST_OF_ONE = 1 << 23  # bytes of the samples of a recording, in memory while it is open
 MOST_KEPT = 1 << 28  # bytes of all of them on the disk, in TMPDIR
@@ -83,7 +83,7 @@ class _Kept:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._end = 0
-        self._places: dict[Path, _Place] = {}
+        self._places: dict[tuple[Path, Signature], _Place] = {}
 
     def add(self, path: Path, whole: Whole) -> None:
         """Keep a recording if there is room."""
@@ -95,23 +95,21 @@ class _Kept:
             self._file.flush()
         except OSError:  # no room there: then it is decoded again
             return
-        self._places[path] = _Place(whole.plan, self._end)
+        self._places[path, whole.plan.signature] = _Place(whole.plan, self._end)
         self._end += whole.samples.nbytes
 
     def take(self, path: Path) -> Whole | None:
         """See above."""
-        place = self._places.pop(path, None)
-        if place is None:
+        if not self._places:
             return None
         with open_file(path) as file:
-            if signature_of(file) != place.plan.signature:
-                return None
+            place = self._places.pop((path, signature_of(file)), None)
+        if place is None:
+            return None
+        self._file.seek(place.start)
         shape = place.plan.frames, place.plan.parts[0].channels
-        with suppress(OSError):
-            self._file.seek(place.start)
-            content = self._file.read(4 * shape[0] * shape[1])
-            return Whole(place.plan, np.frombuffer(content, np.float32).reshape(shape))
-        return None
+        content = self._file.read(4 * shape[0] * shape[1])
+        return Whole(place.plan, np.frombuffer(content, np.float32).reshape(shape))
 
 
 _kept: ContextVar[_Kept | None] = ContextVar("kept", default=None)
