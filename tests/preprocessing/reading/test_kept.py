@@ -1,8 +1,6 @@
 """A short recording that is read twice is decoded once, and nothing of what is read changes."""
 
-import gc
 import os
-import weakref
 from tempfile import SpooledTemporaryFile
 
 import numpy as np
@@ -83,24 +81,6 @@ def test_others_are_not(kind, tmp_path, decoded):
     with keeping_short():
         read(path, again=True)
     assert sum(decoded) == plainly
-
-
-def test_memory_has_the_open_one_alone(tmp_path, monkeypatch):
-    """Not until garbage is collected: a recording may refer to itself."""
-    path = place(tmp_path, "ogg, vorbis")
-    gc.disable()
-    monkeypatch.setattr(kept, "_IN_MEMORY", 1)
-    try:
-        with keeping_short():
-            for again in (True, False):
-                with open_recording(path, again=again) as recording:
-                    recording.on_frames = lambda _, held=recording: held
-                    samples = weakref.ref(recording._opener.samples)
-                    list(recording.blocks())
-                del recording
-                assert samples() is None
-    finally:
-        gc.enable()
 
 
 @pytest.mark.parametrize("limit", ["MOST_OF_ONE", "MOST_KEPT"])

@@ -72,7 +72,6 @@ class Opener:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.samples = None  # at once, though the recording may wait for the garbage collector
         self._stack.close()
 
     def open(self, part: Part) -> Decoder:
