@@ -39,7 +39,6 @@ from ulmo.pipelines.prep.replacement import (
     replace_output,
 )
 from ulmo.pipelines.prep.statistics import corpus_constants, learned_of
-from ulmo.preprocessing.reading.kept import keeping_short
 from ulmo.preprocessing.reading.refusal import MAY_PASS
 from ulmo.preprocessing.store import (
     BESIDE,
@@ -153,7 +152,7 @@ class PrepOutput:
         ledger.update()  # first: a folder without prep.json is not ours
         self._make_folders()
         advance = source.progress(sum(file.size for file in source.files))
-        with keeping_short(), source.open(len(source.files), advance) as executor:
+        with source.open(len(source.files), advance) as executor:
             settings = ledger.manifest.settings
             if settings.learns_constants and ledger.manifest.normalization is None:
                 learned = corpus_constants(executor, source.audio_dir, source.files, settings)

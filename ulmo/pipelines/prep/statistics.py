@@ -80,7 +80,7 @@ def _measure_stretches(
         if lost := lost_with(path):
             raise RefusedError(WORKER_LOST, lost)
         timing = Clock().timing(path)
-        with open_recording(path, full_scale=settings.full_scale, again=True) as recording:
+        with open_recording(path, full_scale=settings.full_scale) as recording:
             is_planned = (recording.size, recording.mtime_ns) == (file.size, file.mtime_ns)
             if file.size and not (is_planned and recording.signature == timing.signature):
                 raise RefusedError("changed", "it has changed since the job was planned")

@@ -12,15 +12,8 @@ import soxr
 
 from ulmo.arrays import Array
 from ulmo.config import UserError
-from ulmo.preprocessing.reading import kept
 from ulmo.preprocessing.reading.decoder import Decoder
-from ulmo.preprocessing.reading.opening import (
-    UNKNOWN_FRAMES,
-    Opener,
-    go_to,
-    hides_more,
-    refusing,
-)
+from ulmo.preprocessing.reading.opening import UNKNOWN_FRAMES, Opener, go_to, refusing
 from ulmo.preprocessing.reading.parts import Part
 from ulmo.preprocessing.reading.plan import PARTIAL, ReadPlan, contents_of, plan_reading
 from ulmo.preprocessing.reading.quality import Quality
@@ -183,7 +176,7 @@ class Recording:
             self._opened = None
             if start:
                 go_to(decoder, part, start, length)
-        gain = part.gain / (self._full_scale if decoder.subtype in FLOATS else 1)
+        gain = part.gain / (self._full_scale if decoder.sound.subtype in FLOATS else 1)
         left = min(frames, (part.frames or UNKNOWN_FRAMES) - start)
         while left > 0:
             wanted = min(length, left)
@@ -201,7 +194,7 @@ class Recording:
                 break
         with refusing():
             self._opener.check_same(decoder.file)
-            self._hides_more = whole and hides_more(decoder, part)
+            self._hides_more = whole and decoder.left > part.searched // 2 > 0
 
     def _find_more(self) -> None:
         """Plan anew: the decoder stopped long before the end of the file."""
@@ -228,20 +221,20 @@ def repair(samples: Array) -> tuple[Array, int]:
 
 
 @contextmanager
-def open_recording(
-    path: Path, *, full_scale: float = 1.0, again: bool = False
-) -> Iterator[Recording]:
+def open_recording(path: Path, *, full_scale: float = 1.0) -> Iterator[Recording]:
     """Open a sound file of any supported kind; RefusedError if it cannot be used.
 
     full_scale: samples of a floating-point file are divided by it.
-    again: it will be opened once more, and is decoded once if it is worth it: see kept.py.
 
     A RefusedError, also one that is raised in the `with` block, is given the file's path, and there
     the frames that the file declares.
     """
     recording = None
     try:
-        with _planned(path, again=again) as (opener, plan, opened):
+        with refusing():
+            contents = contents_of(path)
+        with Opener(path, contents.signature) as opener:
+            plan, opened = plan_reading(contents, opener)
             recording = Recording(opener, plan, opened, full_scale)
             yield recording
     except RefusedError as refusal:
@@ -250,25 +243,6 @@ def open_recording(
             refusal.declared = recording.frames_declared
             refusal.missing = recording.frames_promised
         raise
-
-
-@contextmanager
-def _planned(path: Path, *, again: bool) -> Iterator[tuple[Opener, ReadPlan, Decoder | None]]:
-    """A file that was opened, how to read it, and, if it is there, the decoder of its only part."""
-    with refusing():
-        whole = kept.take(path)
-    if whole:
-        with Opener(path, whole.plan.signature, whole.samples) as opener:
-            yield opener, whole.plan, None
-        return
-    with refusing():
-        contents = contents_of(path)
-    with Opener(path, contents.signature) as opener:
-        plan, opened = plan_reading(contents, opener)
-        if again and opened and kept.is_worth_it(plan):
-            whole = kept.keep(path, plan, opened)
-            opener.samples, opened = whole and whole.samples, None
-        yield opener, plan, opened
 
 
 def check_channels(channels: str) -> None:

@@ -63,11 +63,6 @@ class Decoder:
         self.sound.close()
 
     @property
-    def subtype(self) -> str:
-        """The coding, as libsndfile names it."""
-        return str(self.sound.subtype)
-
-    @property
     def left(self) -> int:
         """Bytes that libsndfile has not asked for."""
         return self._content.size - self._buffered.tell()
@@ -106,26 +101,6 @@ class Decoder:
             finally:
                 if self._content.error is not None:
                     raise self._content.error from None
-
-
-class Decoded(Decoder):
-    """Samples (frames, channels) that were decoded to the end, read as a Decoder gives them."""
-
-    subtype = ""
-    left = 0
-
-    def __init__(self, file: BinaryIO, samples: Array) -> None:
-        self.file = file
-        self._samples = samples
-
-    def skip(self, frames: int) -> int:
-        """Pass over frames; returns how many there were, at most the number asked for."""
-        return len(self.read(frames)[0])
-
-    def read(self, frames: int) -> tuple[Array, bool]:
-        """The next frames, which must not be written to; False."""
-        found, self._samples = self._samples[:frames], self._samples[frames:]
-        return found, False
 
 
 def _no() -> bool:

@@ -11,9 +11,8 @@ from typing import Any, BinaryIO, Self
 
 import soundfile
 
-from ulmo.arrays import Array
 from ulmo.preprocessing.reading.containers import SUBTYPES
-from ulmo.preprocessing.reading.decoder import Decoded, Decoder
+from ulmo.preprocessing.reading.decoder import Decoder
 from ulmo.preprocessing.reading.parts import Part, check_shape
 from ulmo.preprocessing.reading.refusal import CHANGED, RefusedError
 from ulmo.storage.plain_file import (
@@ -57,14 +56,10 @@ def refusing(path: Path | None = None) -> Iterator[None]:
 
 
 class Opener:
-    """Opens the parts of a file, one at a time.
+    """Opens the parts of a file, one at a time."""
 
-    samples: all those of its only part (frames, channels), if they were decoded already.
-    """
-
-    def __init__(self, path: Path, signature: Signature, samples: Array | None = None) -> None:
+    def __init__(self, path: Path, signature: Signature) -> None:
         self.path = path
-        self.samples = samples
         self._signature = signature
         self._stack = ExitStack()
 
@@ -83,8 +78,6 @@ class Opener:
         self._stack.close()
         file = self._stack.enter_context(open_file(self.path))
         self.check_same(file)
-        if self.samples is not None:
-            return Decoded(file, self.samples)
         options: dict[str, Any] = {}
         if part.raw:
             options = {
@@ -126,16 +119,11 @@ def _check_same(file: BinaryIO, signature: Signature) -> None:
 
 def go_to(decoder: Decoder, part: Part, frame: int, block: int) -> None:
     """Move a decoder from its first frame to another, by reading where seeking is not exact."""
-    if part.kind not in SEEKING_CHANGES and decoder.subtype not in NOT_SEEKABLE:
+    if part.kind not in SEEKING_CHANGES and decoder.sound.subtype not in NOT_SEEKABLE:
         decoder.seek(frame)
         return
     while frame > 0 and (passed := decoder.skip(min(frame, block))):
         frame -= passed
-
-
-def hides_more(decoder: Decoder, part: Part) -> bool:
-    """Whether a decoder stopped so long before the end of the file that more may lie there."""
-    return decoder.left > part.searched // 2 > 0
 
 
 def complete(part: Part, sound: soundfile.SoundFile) -> Part:
