@@ -35,8 +35,9 @@ notebooks: $(DOCS_STAMP)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m nbconvert --log-level WARN --to markdown --execute \
 	    --CoalesceStreamsPreprocessor.enabled=True --output-dir $(PAGES) $(NOTEBOOKS)
 
-# Every picture of docs/, which docs/gallery.md lists; `make bench` draws docs/cost.png. Trainings differ a little from one computer to the next.
+# Every picture of docs/, which docs/gallery.md lists. Trainings differ a little from one computer to the next.
 pictures: demo
+# docs/cost.png is drawn by make bench, which measures what it shows.
 	$(BIN)/python docs/pictures.py docs/tokens.png
 	$(BIN)/ulmo show data_samples/whistles.wav --tokens --normalization corpus --start 2 --seconds 2 --out docs/show.png
 	$(BIN)/ulmo show data_samples/whistles.wav --normalization corpus --out docs/frontends.png
@@ -97,7 +98,6 @@ chaos: $(STAMP)
 # measured with 1,000 recordings and RECORDINGS: 100000 take some ten minutes more.
 RECORDINGS ?= 20000
 bench: $(STAMP)
-	$(BIN)/python -m compileall -q ulmo
 	$(BIN)/python -m benchmarks.tokenize --peers-python $(PEERS_PYTHON) --only start,speed,stream
 	$(BIN)/python -m benchmarks.many --recordings 1000 $(RECORDINGS)
 	$(BIN)/python -m benchmarks.prep

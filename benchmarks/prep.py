@@ -68,10 +68,10 @@ def ratios(turns: Sequence[dict[str, float]], over: str, under: str) -> list[flo
 def row(rate: int, real: float, turns: Sequence[dict[str, float]]) -> list[str]:
     """Cells of a sampling rate; `real` are the seconds of sound."""
     faster, spreads = [], []
-    for over, under, digits in (("script", "one", ".2f"), ("one", "two", ".2f")):
+    for over, under in (("script", "one"), ("one", "two")):
         found = ratios(turns, over, under)
-        faster.append(f"**{median(found):{digits}}x**")
-        spreads.append(spread(found, digits))
+        faster.append(f"**{median(found):.2f}x**")
+        spreads.append(spread(found, ".2f"))
     shares = [f"{median(ratios(turns, 'disk', name)):.0%}" for name in ("one", "two")]
     speed = median(turn["megabytes"] / turn["disk"] for turn in turns)
     times = [f"{real / median(turn[name] for turn in turns):.0f}" for name in turns[0]][:3]

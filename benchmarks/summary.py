@@ -118,7 +118,8 @@ ROWS = (
         ("compressed",),
         "the script took 4.4 s of a core, so 2.5 times are 1.8 s. Alone and hot, decoding takes "
         "0.67, mel of the tiles 0.25 and of the constants 0.17, resampling 0.13, writing 0.02, "
-        "and the start 0.5: 1.7 s, which leave 0.1 for opening, checking, rows and records.",
+        "and the start 0.5: 1.7 s, though each clip is decoded 1.7 times, of which the second time "
+        "takes 0.5. Decoding once needs room for samples; a trial was not kept (log).",
     ),
     Row(
         "`ulmo-prep`, two workers against one, 16 and 48 kHz",

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -80,6 +81,10 @@ class Place:
         """What is in the staging folder."""
         return self._files("staging")
 
+    def remove(self):
+        """Remove the folder of the round."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
     def arrays(self):
         """The number of files of tokens or tiles on this machine, while they come and go."""
         return sum(name.endswith(".npy") for *_, names in os.walk(self._folder) for name in names)
@@ -105,11 +110,12 @@ class Kills:
             complete = json.loads(found.get(job.record, b"{}")).get("complete")
             assert not complete or found.items() >= job.expected.items(), "it only says complete"
         process = self._start(job, place)
-        _, told = process.communicate(timeout=SECONDS)
+        told = ended(process)
         assert process.returncode == PARTIAL, told
         assert differing(place.found(), job.expected) == []
         assert place.left() == {}
         self.rounds[job.name] += 1
+        place.remove()
 
     def _start(self, job, place):
         command = [sys.executable, "-c", COMMAND, *job.words, place.out]
@@ -137,7 +143,7 @@ class Kills:
                 self.kills[victim] += 1
                 killed.add(victim)
                 self._kill(victim, process)
-        _, told = process.communicate(timeout=SECONDS)
+        told = ended(process)
         allowed = {PARTIAL} | ({-9} if "driver" in killed else set())
         allowed |= {1, 2} if "scheduler" in killed else set()
         assert process.returncode in allowed, (killed, process.returncode, told)
@@ -153,6 +159,15 @@ class Kills:
             for _ in range(1 if victim == "worker" else 2):
                 self._cluster.kill_worker()
                 self._cluster.start_worker()
+
+
+def ended(process):
+    """What a command said until it ended; TimeoutExpired if that takes too long."""
+    try:
+        return process.communicate(timeout=SECONDS)[1]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
 
 
 def differing(found, expected):

@@ -36,11 +36,14 @@ def test_a_scheduler_without_workers(address, monkeypatch):
 
 
 def test_a_worker_that_stands_still(monkeypatch):
+    monkeypatch.setattr(dask_cluster, "_SILENT_SECONDS", 0.1)
     monkeypatch.setattr(dask_cluster, "_ANSWER_SECONDS", 0.3)
     monkeypatch.setattr(dask_cluster, "admit", lambda _: time.sleep(1))
-    opened = Spread(1, "local").open(9, advance)
-    with pytest.raises(JobError, match="has not answered for 0 s: end that worker"), opened:
+    said = []
+    opened = Spread(1, "local", say=said.append).open(9, advance)
+    with pytest.raises(JobError, match=r"has not answered for 0\.3 s .*: end that"), opened:
         pass
+    assert said == ["dask        waiting for the workers of local to answer"]
 
 
 def test_dasks_own_log_stays_off_the_terminal():

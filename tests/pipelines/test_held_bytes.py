@@ -75,7 +75,7 @@ def soon_collected():
 
 
 def peak(function, count):
-    """The largest number of bytes that Python held while a function did so many recordings."""
+    """The most bytes that Python held, garbage not counted, while so many recordings were done."""
     tracemalloc.start()
     try:
         with soon_collected():

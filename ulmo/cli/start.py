@@ -47,7 +47,10 @@ def tokenize() -> None:
 
 
 def _run(module: str, name: str, how: "dict[str, Any]") -> None:
-    """Run a command, without pandas. Nothing looks for garbage when the process ends."""
+    """Run a command, without pandas.
+
+    Nothing looks for garbage when the process ends: what must be closed is closed by its block.
+    """
     hide_pandas()
     try:
         _run_interruptible(module, name, how)

@@ -15,7 +15,8 @@ from ulmo.evaluation.dtw import dtw
 from ulmo.evaluation.edit import edit
 
 _LONGEST = 1.2  # items are aligned together if their lengths differ by at most this factor
-MAX_CELLS = 1 << 21  # pairs of frames held at once: 8 MB of distances
+MAX_CELLS = 1 << 21  # pairs of frames that a thread holds: 8 MB of distances, 32 MB in all
+_THREADS = 4  # at most
 
 # Distances (n, m, p) of the n frames of an item from those of p items, the lengths (p,) of these,
 # and the largest distance of two frames, to the distances (p,) of the item from the p items, and
@@ -47,7 +48,7 @@ def distance_matrix(
 ) -> Floats:
     """Distances (n, n) of n items (frames, ...): of the item of the row from that of the column.
 
-    All cores compute, and the result is the same with any number of them.
+    Up to 4 cores compute, and the result is the same with any number of them.
     `distance` is a FrameDistance or its name in FRAME_DISTANCES, `alignment` a name in ALIGNMENTS.
     `progress` receives the pairs done, and all. ValueError for an item without frames.
     """
@@ -70,7 +71,8 @@ def distance_matrix(
         return len(columns)
 
     done, rows = 0, list[int]()
-    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as executor:
+    threads = min(os.cpu_count() or 1, _THREADS)
+    with threadpool_limits(1), ThreadPoolExecutor(threads) as executor:
         for group in _groups(prepared):
             others = len(rows)
             rows += group.indices.tolist()

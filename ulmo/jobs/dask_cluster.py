@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Lock
+from threading import Lock, Timer
 from typing import Any, ClassVar, NamedTuple, Self
 
 from ulmo.config import JobError, UserError, one_line, printable
@@ -27,8 +27,10 @@ _POLL_SECONDS = 0.2
 _COUNT_SECONDS = 2.0  # workers may come and go; they are counted so often
 _CONNECT_SECONDS = 10.0
 _WORKERS_SECONDS = 30.0  # that the first worker may take to come
-_SILENT_SECONDS = 2.0  # of them, until the user reads what is waited for
-_ANSWER_SECONDS = 120.0  # that all workers may take to answer: each looks at files and a bundle
+_SILENT_SECONDS = 2.0  # of waiting, after which a line says what for
+# That all workers may take to answer. At the first question each imports ulmo, from a slow disk
+# perhaps (as in worker.py).
+_ANSWER_SECONDS = 300.0
 
 
 class _Told(NamedTuple):
@@ -56,6 +58,7 @@ class DaskCluster(RemoteExecutor[str]):
         self._client: Any = None
         self._stack = ExitStack()
         self._futures: dict[str, Any] = {}
+        self._is_silent = False  # a worker has not answered
         self._sent = 0
         self._ended: SimpleQueue[str] = SimpleQueue()  # keys
         self._lock = Lock()
@@ -191,13 +194,21 @@ class DaskCluster(RemoteExecutor[str]):
 
     def _answers(self, function: Callable[..., object], *arguments: Any, **how: Any) -> Any:
         """What a function returns on each worker. JobError if one stands still."""
+        address = self.request.address
+        line = f"dask        waiting for the workers of {address} to answer"
+        timer = Timer(_SILENT_SECONDS, self.request.say, [line])
+        timer.start()
         try:
             return self._client.run(function, *arguments, **how, callback_timeout=_ANSWER_SECONDS)
         except TimeoutError:
+            self._is_silent = True
             raise JobError(
-                f"a worker of the Dask scheduler at {self.request.address} has not answered for "
-                f"{_ANSWER_SECONDS:.0f} s: end that worker, and run the same command again"
+                f"a worker of the Dask scheduler at {address} has not answered for "
+                f"{_ANSWER_SECONDS:g} s (Dask's dashboard shows which): end that worker, and run "
+                "the same command again"
             ) from None
+        finally:
+            timer.cancel()
 
     def _forget_changed(self) -> None:
         """Compare no files any more that have changed here, too: somebody writes to them."""
@@ -205,9 +216,9 @@ class DaskCluster(RemoteExecutor[str]):
         self._run = self._run._replace(files=same)
 
     def _end_run(self) -> None:
-        """End what still runs for this run: nothing writes once this returns."""
+        """End what still runs for this run: then nothing writes but a worker that stands still."""
         with suppress(Exception):
-            if self._client.status == "running":
+            if self._client.status == "running" and not self._is_silent:
                 self._answers(end_run, self._name)
 
     @contextmanager

@@ -168,10 +168,9 @@ def _sum_of_bins(block: Array) -> NDArray[np.float64]:
     single frame it would sum by halves: with a copy beside it, it does not.
     """
     values = np.array(block, np.float64, order="C")
-    if values.shape[1] == 1:
-        return np.repeat(values, 2, axis=1).sum(axis=0)[:1]
-    total: NDArray[np.float64] = values.sum(axis=0)
-    return total
+    frames = values.shape[1]
+    total: NDArray[np.float64] = (values if frames > 1 else values.repeat(2, axis=1)).sum(axis=0)
+    return total[:frames]
 
 
 def quiet_level(settings: PrepSettings) -> float:

@@ -91,6 +91,7 @@ def _gain(last: int, length: int) -> Values:
     edge = np.cumsum(np.kaiser(length - 2 * last + 1, TAPER_BETA))
     gain = np.concatenate([np.ones(last), 1 - edge / edge[-1], np.zeros(last)])
     gain[last] = 1
+    gain.flags.writeable = False
     return gain
 
 
