@@ -156,8 +156,9 @@ ROWS = (
     Row(
         "memory of a recording, `ulmo-prep`, `ulmo-tokenize`",
         ("memory prep", "memory tokenize"),
-        "a table's first group of 16,384 rows takes some 20 MB, once: from 20,000 files to "
-        "100,000 it was 0 and 160 bytes. Traced by Python, 17 bytes are held.",
+        "of the 24 and 32 MB from 1,000 to 100,000 files, some 20 are a table's first group of "
+        "16,384 rows, once: from 20,000 files on it was 0 and 160 bytes a recording (log). Traced "
+        "by Python, 17 bytes are held.",
     ),
     Row(
         "start: `ulmo-tokenize` on 10 s, of TensorFlow's import",
@@ -174,15 +175,16 @@ ROWS = (
     Row(
         "`ulmo-train`, tiles a second against PyTorch's usual plan",
         ("train speed",),
-        "a step of 16 tiles takes 0.67 to 0.70 s of a core. 385 million multiplications a tile, "
-        "and twice as many backward, are 27 GMAC/s of a core, where products of matrices do 45 to "
-        "50.",
+        "385 million multiplications a tile, and twice as many backward, were 44 GMAC/s of a core "
+        "on 2026-11-28 (77 tiles/s). Products of matrices of 1,536 x 1,536, measured after it, do "
+        "53, and twice the peer's speed would be 54.",
     ),
     Row(
         "`ulmo-train`, time to its final error",
         ("train time",),
-        "its error is above the peer's at a quarter of the time, and below at half (0.205 and "
-        "0.185, 0.103 and 0.120 on 2026-11-24). What the first quarter takes was not profiled.",
+        "its error is below the peer's at a quarter and at half of the time (0.146 and 0.190, "
+        "0.114 and 0.122 on 2026-11-28), but falls less at the end (both 0.088). With other "
+        "recordings it was 0.077 and 0.085 at the end, and 0.77 of the time (2026-11-24).",
     ),
     Row(
         "`stream`, a block of 20 ms to tokens, live",
