@@ -110,8 +110,8 @@ class Kills:
             complete = json.loads(found.get(job.record, b"{}")).get("complete")
             assert not complete or found.items() >= job.expected.items(), "it only says complete"
         process = self._start(job, place)
-        told = ended(process)
-        assert process.returncode == PARTIAL, told
+        said = ended(process)
+        assert process.returncode == PARTIAL, said
         assert differing(place.found(), job.expected) == []
         assert place.left() == {}
         self.rounds[job.name] += 1
@@ -143,11 +143,11 @@ class Kills:
                 self.kills[victim] += 1
                 killed.add(victim)
                 self._kill(victim, process)
-        told = ended(process)
+        said = ended(process)
         allowed = {PARTIAL} | ({-9} if "driver" in killed else set())
         allowed |= {1, 2} if "scheduler" in killed else set()
-        assert process.returncode in allowed, (killed, process.returncode, told)
-        assert "Traceback" not in told, told
+        assert process.returncode in allowed, (killed, process.returncode, said)
+        assert "Traceback" not in said, said
         self.statuses[process.returncode] += 1
 
     def _kill(self, victim, process):

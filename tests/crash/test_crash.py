@@ -52,6 +52,14 @@ def test_reads_that_fail():
     assert {"refused", "ok"} <= set(figures["statuses"])
 
 
+def test_kills_on_a_cluster():
+    """Whatever is killed, the same bytes come in the end; `make crash` has a store, too."""
+    pytest.importorskip("distributed", reason="needs ulmo[dask]")
+    figures = campaign("cluster", 2)
+    assert sum(figures["of"].values()) == figures["kills"] >= 2
+    assert sum(figures["statuses"].values()) == 3 * sum(figures["rounds"].values())
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 300 KB, and a function that makes it larger."""
