@@ -164,8 +164,8 @@ ROWS = (
         "start: `ulmo-tokenize` on 10 s, of TensorFlow's import",
         ("start",),
         "in a profile of 0.46 s (log), pydantic, ONNX Runtime, NumPy, click, OpenCV and other "
-        "packages take 0.24 to import, which is 0.055 of TensorFlow's alone; modules of ulmo 0.08, the "
-        "recording 0.04, the bundle 0.02.",
+        "packages take 0.24 to import, which is 0.055 of TensorFlow's alone; modules of ulmo 0.08, "
+        "the recording 0.04, the bundle 0.02.",
     ),
     Row(
         "`ulmo-tokenize --help`",
