@@ -102,10 +102,11 @@ def test_made_calls_have_labels(tmp_path):
     assert sorted(item.label for item in items) == ["call_00"] * 10 + ["call_01"] * 10
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system has no /proc")
 def test_a_command_shows_its_memory():
+    """Where the system has /proc; elsewhere, none is known."""
     code = "import time; kept = bytearray(b'x' * (64 << 20)); time.sleep(0.2)"
-    assert 64 < commands.run([sys.executable, "-c", code]).peak < 640
+    peak = commands.run([sys.executable, "-c", code]).peak
+    assert 64 < peak < 640 if Path("/proc/self/status").exists() else peak == 0
 
 
 def test_a_command_shows_its_errors():

@@ -1,4 +1,4 @@
-"""The token model's folder: JSON, safetensors and a graph, and no code of ours.
+"""The token model's folder: JSON, safetensors and an ONNX graph; it has no code.
 
 lm.json              sizes, the tokenizer that it belongs to, card, hashes of the other files
 model.safetensors    float16: the network, substitution scores, usual ids, and the first mixture

@@ -15,7 +15,7 @@ from ulmo.evaluation.dtw import dtw
 from ulmo.evaluation.edit import edit
 
 _LONGEST = 1.2  # items are aligned together if their lengths differ by at most this factor
-MAX_CELLS = 1 << 21  # pairs of frames that a thread holds: 8 MB of distances, 32 MB in all
+MAX_CELLS = 1 << 21  # pairs of frames that a thread compares at a time: it holds some 32 MB
 _THREADS = 4  # at most
 
 # Distances (n, m, p) of the n frames of an item from those of p items, the lengths (p,) of these,
@@ -76,7 +76,7 @@ def distance_matrix(
         for group in _groups(prepared):
             others = len(rows)
             rows += group.indices.tolist()
-            met = [max(number - others, 0) for number in range(len(rows))]  # in earlier rows
+            met = [max(number - others, 0) for number in range(len(rows))]  # already compared
             for number, count in enumerate(executor.map(partial(compare, group), rows, met)):
                 done += 2 * count - (number >= others)
                 if progress:

@@ -44,7 +44,7 @@ from ulmo.storage.tables import (
 # does not compress.
 _ROWS_PER_BYTE = 1 / 8
 _BY_GROUPS: dict[str, Any] = {"read": GroupedTable, "rows_per_byte": _ROWS_PER_BYTE}
-_COUNTED = 2 * BATCH_ROWS  # rows of a key that are counted, at most: no job has so many
+_COUNTED = 2 * BATCH_ROWS  # above the number of rows of any key of ours; more are not counted
 
 M = TypeVar("M", bound=LedgerManifest)
 R = TypeVar("R", bound=Settings)  # with a field `key`: a hash of all that decides about a row
